@@ -1,0 +1,1 @@
+"""CANFAR Hub: a science platform for astronomers on JupyterHub."""

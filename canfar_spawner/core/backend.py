@@ -1,0 +1,106 @@
+"""The one seam between deciding and doing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from canfar_spawner.core.frozen import Frozen
+from canfar_spawner.core.names import LaunchId
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.request import RegistryCredentials
+from canfar_spawner.core.status import Evidence
+
+
+class Secrets(Frozen):
+    """What a session needs and no plan, log or database may hold."""
+
+    env: tuple[tuple[str, SecretStr], ...] = ()
+    """The owner's variables and the hub's own, tokens included."""
+    credentials: RegistryCredentials | None = None
+
+
+class BackendEvent(Frozen):
+    """One thing that a back end reports of a launch, such as a Kubernetes event."""
+
+    at: datetime | None
+    warning: bool
+    reason: str
+    message: str
+
+
+class Use(Frozen):
+    """What a launch uses now."""
+
+    cores: Decimal | None
+    """Cores busy, averaged over the last seconds; None where it is not known."""
+    memory: int | None
+    """Bytes in use."""
+    at: datetime
+
+
+class Capacity(Frozen):
+    """What there is, and what is taken."""
+
+    cores: Decimal
+    cores_taken: Decimal
+    memory: int
+    """Bytes."""
+    memory_taken: int
+    gpus: int = 0
+    gpus_taken: int = 0
+
+
+class Backend(Protocol):
+    """Carries plans out; spawners and the session manager use nothing else.
+
+    No method raises for a launch that is not there, and none reports an end that it has no
+    positive proof of.
+    """
+
+    def accepts(self, plan: SessionPlan) -> None:
+        """Refuse a plan that could never run here.
+
+        Raises
+        ------
+        NotAllowed
+            With code ``needs_cluster`` where a cluster could run it.
+        """
+        ...
+
+    async def start(self, plan: SessionPlan, secrets: Secrets) -> None:
+        """Start a launch, or adopt it if it has been started already.
+
+        Raises
+        ------
+        Refused, StartFailed, Unavailable
+        """
+        ...
+
+    async def observe(self) -> Mapping[LaunchId, Evidence]:
+        """Say what is known of every launch that left a trace."""
+        ...
+
+    async def stop(self, launch: LaunchId) -> None:
+        """End a launch and everything it started; returns when it is over."""
+        ...
+
+    async def logs(self, launch: LaunchId, *, lines: int) -> str:
+        """Give the last lines of its output."""
+        ...
+
+    async def events(self, launch: LaunchId) -> tuple[BackendEvent, ...]:
+        """Give what was reported of it, oldest first."""
+        ...
+
+    async def usage(self, launch: LaunchId) -> Use | None:
+        """Say what it uses now, None where that is not known."""
+        ...
+
+    async def capacity(self) -> Capacity | None:
+        """Say what there is in all, None where that is not known."""
+        ...

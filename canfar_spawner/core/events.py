@@ -1,0 +1,33 @@
+"""What happened to a session, for the history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from canfar_spawner.core.frozen import Frozen
+from canfar_spawner.core.names import LaunchId, SessionId
+from canfar_spawner.core.status import Phase, Reason
+
+
+class What(StrEnum):
+    """The kinds of event."""
+
+    ASKED = "asked"
+    PHASE = "phase"
+    READY = "ready"
+    ENDED = "ended"
+
+
+class SessionEvent(Frozen):
+    """One line of the outbox; an event is the same event however often it is delivered."""
+
+    launch: LaunchId
+    owner: str
+    session: SessionId
+    at: datetime
+    what: What
+    phase: Phase | None = None
+    reason: Reason = Reason.NONE
+    by: str = "hub"
+    """Who caused it: a user's name, or a part of the platform."""

@@ -1,0 +1,106 @@
+"""Everything a site decides, in one frozen value."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from canfar_spawner.core.catalogue import Catalogue, Word
+from canfar_spawner.core.frozen import Frozen
+from canfar_spawner.core.identity import PosixName
+from canfar_spawner.core.images import ImagePolicy, ImageSource
+from canfar_spawner.core.kinds import SessionKind
+from canfar_spawner.core.lifetime import Lifetimes
+from canfar_spawner.core.limits import Limits
+from canfar_spawner.core.resources import ResourceChoices
+from canfar_spawner.core.storage import ProjectName, StoragePolicy
+
+
+class Link(Frozen):
+    """A link in the page header."""
+
+    label: Annotated[str, Field(min_length=1, max_length=40)]
+    href: Annotated[str, Field(pattern=r"^(https?://|/)[^\s\"'<>\\]*$")]
+
+
+class Branding(Frozen):
+    """How the pages introduce themselves."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)] = "CANFAR"
+    logo: Annotated[str, Field(pattern=r"^(https?://|/)[^\s\"'<>\\]*$")] | None = None
+    links: tuple[Link, ...] = ()
+    announcement: Annotated[str, Field(max_length=300)] = ""
+
+
+class Project(Frozen):
+    """A project: a directory that a group shares."""
+
+    name: ProjectName
+    title: Annotated[str, Field(max_length=120)] = ""
+    group: PosixName
+    """Members of this group may use it."""
+
+
+class Resources(Frozen):
+    """The sizes a site offers, and for which kinds they differ."""
+
+    default: ResourceChoices = ResourceChoices()
+    kinds: dict[SessionKind, ResourceChoices] = Field(default_factory=dict)
+
+    def of(self, kind: SessionKind) -> ResourceChoices:
+        """Give the sizes of one kind."""
+        return self.kinds.get(kind, self.default)
+
+
+class SitePolicy(Frozen):
+    """The catalogue file, checked: what may be started, how large, for how long."""
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    """The format of the file."""
+    branding: Branding = Branding()
+    catalogue: Catalogue
+    images: ImagePolicy = ImagePolicy()
+    """Which images may be given by reference."""
+    resources: Resources = Resources()
+    lifetimes: Lifetimes = Lifetimes()
+    limits: Limits = Limits()
+    storage: StoragePolicy = StoragePolicy()
+    projects: tuple[Project, ...] = ()
+    defaults: dict[SessionKind, Word] = Field(default_factory=dict)
+    """The container that the form proposes for a kind."""
+    pods: dict[str, Any] = Field(default_factory=dict)
+    """Volumes, node selectors, tolerations, priorities, queues and pull secrets of pods."""
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _sources(cls, value: object) -> object:
+        if isinstance(value, dict) and isinstance(value.get("sources"), list):
+            sources = [
+                ImageSource.parse(source) if isinstance(source, str) else source
+                for source in value["sources"]
+            ]
+            return {**value, "sources": sources}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [project.name for project in self.projects]
+        if len(set(names)) != len(names):
+            raise ValueError("two projects have the same name")
+        known = {container.name for container in self.catalogue.containers}
+        for kind, word in self.defaults.items():
+            if word not in known:
+                raise ValueError(f"the default of {kind}, {word}, is not a container")
+        return self
+
+    @property
+    def project_names(self) -> frozenset[str]:
+        """The names of all projects."""
+        return frozenset(project.name for project in self.projects)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change with anything in the policy."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
