@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from canfar_spawner.core.catalogue import Container
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.names import LaunchId
 from canfar_spawner.core.plan import SessionPlan
@@ -55,12 +56,41 @@ class Capacity(Frozen):
     gpus_taken: int = 0
 
 
+class Preparation(Frozen):
+    """How far a container is from being usable, where something has to be built first."""
+
+    text: str
+    step: int = 0
+    steps: int = 0
+    seconds_left: int | None = None
+    size_mb: int = 0
+    error: str = ""
+
+
+class Offer(Frozen):
+    """Whether a back end can run a container now, and if not, why and what would help."""
+
+    available: bool
+    reason: str = ""
+    """One sentence."""
+    command: str = ""
+    """What an operator runs to make it available."""
+    preparation: Preparation | None = None
+
+
 class Backend(Protocol):
     """Carries plans out; spawners and the session manager use nothing else.
 
     No method raises for a launch that is not there, and none reports an end that it has no
     positive proof of.
     """
+
+    enforces_sizes: bool
+    """Whether cores and memory are held to, or merely told to the session's programs."""
+
+    def offer(self, container: Container) -> Offer:
+        """Say whether a container can be run now; cheap enough to ask for each on a page."""
+        ...
 
     def accepts(self, plan: SessionPlan) -> None:
         """Refuse a plan that could never run here.

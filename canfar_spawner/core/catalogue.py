@@ -105,8 +105,14 @@ class Container(Frozen):
                 return version
         return self.versions[0]
 
-    def version(self, name: str | None) -> Version:
+    def version(self, name: str | None, *, field: str = "version") -> Version:
         """Find a version by name; None means the default.
+
+        Parameters
+        ----------
+        name : str or None
+        field : str
+            The request field to name in a refusal.
 
         Raises
         ------
@@ -121,7 +127,7 @@ class Container(Frozen):
         names = [version.name for version in self.versions]
         raise Invalid(
             f"{self.title} has no version {shown(name)}; there is {listing(names)}.",
-            field="version",
+            field=field,
             allowed=names,
         )
 

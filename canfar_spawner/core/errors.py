@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 __all__ = [
     "Conflict",
@@ -19,18 +20,31 @@ __all__ = [
 ]
 
 
+_LONGEST_LISTING: Final = 240
+
+
 def shown(value: object, *, limit: int = 60) -> str:
     """Give hostile or long input in a form that fits one log line and one sentence."""
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+        text = "something too long to show"
+    text = text[: limit + 1]
     text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def listing(words: Iterable[object], *, conjunction: str = "or") -> str:
-    """Join words the way a sentence does: ``1, 2 or 4``."""
+    """Join words the way a sentence does: ``1, 2 or 4``; of very many only the first."""
     texts = [str(word) for word in words]
     if len(texts) < 2:
         return "".join(texts)
+    room = _LONGEST_LISTING
+    for count, text in enumerate(texts):
+        room -= len(text) + 2
+        if room < 0 and count:
+            texts[count:] = [f"{len(texts) - count} more"]
+            break
     return f"{', '.join(texts[:-1])} {conjunction} {texts[-1]}"
 
 

@@ -62,7 +62,7 @@ class ImageRef(Frozen):
                 f"{shown(text)} is not an image reference: {why}. {_SHAPE}", field=field
             )
 
-        if len(text) > _LONGEST + 72 + 128:
+        if len(text) > _LONGEST + 129 + 72:
             raise refuse(f"it has {len(text)} characters")
         rest, at, digest = text.partition("@")
         if at and not _DIGEST.fullmatch(digest):
@@ -120,7 +120,11 @@ class ImageSource(Frozen):
     def parse(cls, text: str) -> Self:
         """Read ``registry`` or ``registry/project``; raises ValueError otherwise."""
         registry, slash, project = text.partition("/")
-        if not _REGISTRY.fullmatch(registry) or (slash and not _COMPONENT.fullmatch(project)):
+        try:
+            ImageRef.parse(f"{registry}/any/any")
+        except Invalid:
+            registry = ""
+        if not registry or (slash and not _COMPONENT.fullmatch(project)):
             raise ValueError(f"{shown(text)} is neither registry nor registry/project")
         return cls(registry=registry, project=project if slash else None)
 

@@ -135,7 +135,7 @@ def plan_session(
     found = _container(request, identity, policy)
     if found is not None:
         container, wanted = found
-        version = container.version(wanted)
+        version = container.version(wanted, field="image" if request.image else "version")
         kind = _kind(request, container.kinds, container.title)
         spec = KINDS[kind]
         image = policy.catalogue.image(container, version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -89,10 +90,12 @@ class SitePolicy(Frozen):
         names = [project.name for project in self.projects]
         if len(set(names)) != len(names):
             raise ValueError("two projects have the same name")
-        known = {container.name for container in self.catalogue.containers}
+        kinds = {container.name: container.kinds for container in self.catalogue.containers}
         for kind, word in self.defaults.items():
-            if word not in known:
+            if word not in kinds:
                 raise ValueError(f"the default of {kind}, {word}, is not a container")
+            if kind not in kinds[word]:
+                raise ValueError(f"the default of {kind}, {word}, cannot run as {kind}")
         return self
 
     @property
@@ -103,4 +106,5 @@ class SitePolicy(Frozen):
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that change with anything in the policy."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ _LISTS: Final = ("projects", "args")
 
 _Word = TypeVar("_Word", SessionKind, ResourceMode)
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?")
 
@@ -54,6 +55,9 @@ _NAME_MARKS = frozenset(" -_.+")
 _MOST_ENV = 200
 _MOST_ARGS = 1000
 _LONGEST_TEXT = 32_768
+"""In bytes; Linux takes 128 KiB for one string of a command or its environment."""
+
+_WORD_RULE = "use up to 64 letters, digits and _ . -, and begin with none of the last two"
 
 _RESERVED_NAMES = frozenset(
     {"HOME", "USER", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "PYTHONHOME", "IFS", "BASH_ENV"}
@@ -64,7 +68,7 @@ _RESERVED_FAMILIES = frozenset({"JUPYTERHUB", "CANFAR", "JPY", "LD", "JUPYTER", 
 class RegistryCredentials(Frozen):
     """What a private registry asks for; kept in memory only."""
 
-    user: str
+    user: SecretStr
     secret: SecretStr
 
 
@@ -101,7 +105,7 @@ def _text(options: Mapping[str, object], field: str) -> str | None:
 def _word(options: Mapping[str, object], field: str) -> str | None:
     value = _text(options, field)
     if value is not None and not _WORD.fullmatch(value):
-        raise Invalid(f"There is no {field} {shown(value)}.", field=field)
+        raise Invalid(f"There is no {field} {shown(value)}: {_WORD_RULE}.", field=field)
     return value
 
 
@@ -137,7 +141,8 @@ def _name(options: Mapping[str, object]) -> str | None:
     value = _text(options, "name")
     if value is None:
         return None
-    name = unicodedata.normalize("NFC", value)
+    # Composing takes the square of the time for a long text; no sign is made of more than four.
+    name = unicodedata.normalize("NFC", value) if len(value) <= 4 * _NAME_LENGTH else ""
     plain = all(char.isalnum() or char in _NAME_MARKS for char in name)
     if not (plain and 0 < len(name) <= _NAME_LENGTH and name[0].isalnum() and name[-1] != " "):
         raise Invalid(
@@ -163,12 +168,17 @@ def _projects(options: Mapping[str, object]) -> tuple[str, ...] | None:
     value = _strings(options, "projects", most=1000)
     for project in value or ():
         if not _WORD.fullmatch(project):
-            raise Invalid(f"{shown(project)} cannot be a project's name.", field="projects")
+            raise Invalid(
+                f"{shown(project)} cannot be a project's name: {_WORD_RULE}.", field="projects"
+            )
     return value
 
 
 def _fits_exec(text: str) -> bool:
-    return "\0" not in text and len(text) <= _LONGEST_TEXT
+    try:
+        return len(text.encode()) <= _LONGEST_TEXT and "\0" not in text
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can carry
+        return False
 
 
 def _env(options: Mapping[str, object]) -> tuple[tuple[str, SecretStr], ...]:
@@ -192,7 +202,7 @@ def _env(options: Mapping[str, object]) -> tuple[tuple[str, SecretStr], ...]:
         if not isinstance(text, str) or not _fits_exec(text):
             # The value is not repeated: it may be a secret.
             raise Invalid(
-                f"The value of {key} must be text of at most {_LONGEST_TEXT} characters"
+                f"The value of {key} must be text of at most {_LONGEST_TEXT} bytes"
                 " without a NUL.",
                 field="env",
             )
@@ -204,10 +214,13 @@ def _command(options: Mapping[str, object]) -> tuple[str | None, tuple[str, ...]
     cmd = _text(options, "cmd")
     args = _strings(options, "args", most=_MOST_ARGS) or ()
     if cmd is not None and (not cmd or not _fits_exec(cmd)):
-        raise Invalid("cmd must name a program.", field="cmd")
+        raise Invalid(
+            f"cmd must name a program, in at most {_LONGEST_TEXT} bytes without a NUL.",
+            field="cmd",
+        )
     if not all(map(_fits_exec, args)):
         raise Invalid(
-            f"Each of args takes at most {_LONGEST_TEXT} characters without a NUL.", field="args"
+            f"Each of args takes at most {_LONGEST_TEXT} bytes without a NUL.", field="args"
         )
     return cmd, args
 
@@ -227,10 +240,10 @@ def _credentials(options: Mapping[str, object]) -> RegistryCredentials | None:
             "Registry credentials go with an image given by reference; leave them out.",
             field="registry_user",
         )
-    return RegistryCredentials(user=str(user), secret=SecretStr(str(secret)))
+    return RegistryCredentials(user=SecretStr(str(user)), secret=SecretStr(str(secret)))
 
 
-def parse_request(options: Mapping[str, object]) -> SessionRequest:
+def parse_request(options: object) -> SessionRequest:
     """Check the form of a request.
 
     Parameters
@@ -247,6 +260,8 @@ def parse_request(options: Mapping[str, object]) -> SessionRequest:
     Invalid
         A key is unknown, a value has the wrong type or form, or two keys contradict each other.
     """
+    if not isinstance(options, Mapping):
+        raise Invalid("A session request must be an object with a value for each field.")
     for key in options:
         if key not in FIELDS:
             raise Invalid(
@@ -314,7 +329,7 @@ def options_of(request: SessionRequest) -> dict[str, object]:
     if request.env:
         options["env"] = {name: value.get_secret_value() for name, value in request.env}
     if request.credentials is not None:
-        options["registry_user"] = request.credentials.user
+        options["registry_user"] = request.credentials.user.get_secret_value()
         options["registry_secret"] = request.credentials.secret.get_secret_value()
     return options
 
@@ -340,7 +355,8 @@ def options_from_fields(fields: Mapping[str, Sequence[str]]) -> dict[str, object
     Raises
     ------
     Invalid
-        A field that takes one value has several, or a line of ``env`` has no ``=``.
+        A field that takes one value has several, or ``env`` is neither lines with ``=`` nor
+        one JSON object, which alone can give values of several lines.
     """
     options: dict[str, object] = {}
     for field, values in fields.items():
@@ -362,13 +378,22 @@ def options_from_fields(fields: Mapping[str, Sequence[str]]) -> dict[str, object
     return options
 
 
-def _env_lines(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for line in text.splitlines():
+def _env_lines(text: str) -> dict[str, object]:
+    refusal = Invalid(
+        "Write one variable a line, as NAME=value, or all of them as one JSON object.", field="env"
+    )
+    if text.lstrip()[:1] == "{":  # no variable's name begins so
+        try:
+            return dict(json.loads(text))
+        except (ValueError, RecursionError):
+            raise refusal from None
+    pairs: dict[str, object] = {}
+    # Browsers end lines so; splitlines would also cut at characters that values may have.
+    for line in re.split(r"\r\n|\r|\n", text):
         if not line.strip():
             continue
         name, equals, value = line.partition("=")
         if not equals:
-            raise Invalid("Write one variable a line, as NAME=value.", field="env")
+            raise refusal
         pairs[name.strip()] = value
     return pairs

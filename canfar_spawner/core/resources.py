@@ -157,7 +157,8 @@ def plan_resources(
     if mode is ResourceMode.FIXED:
         for field, value in sized.items():
             if value is None:
-                offered = choices.cores if field == "cores" else choices.memory
+                sizes = choices.cores if field == "cores" else map(Decimal, choices.memory)
+                offered = tuple(map(number, sizes))
                 raise Invalid(
                     f"A fixed session needs {field}: {listing(offered)}.",
                     field=field,

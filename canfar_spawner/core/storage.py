@@ -173,15 +173,18 @@ def check_open(path: str, storage: StoragePlan) -> str:
     Raises
     ------
     Invalid
-        Not an absolute, normalised path beneath a home or project of this session.
+        Not an absolute, normalised path without braces beneath a home or project of this
+        session.
     """
     mounts = (*storage.find(Area.HOME), *storage.find(Area.PROJECT))
     roots = tuple(mount.path for mount in mounts)
-    inside = any(PurePosixPath(path).is_relative_to(root) for root in roots)
-    plain = path.isprintable() and len(path) <= _LONGEST_PATH and posixpath.normpath(path) == path
-    if not (inside and plain):
+    # JupyterHub fills in braces wherever it takes an address from a session.
+    plain = len(path) <= _LONGEST_PATH and path.isprintable() and not {"{", "}"} & set(path)
+    inside = plain and any(PurePosixPath(path).is_relative_to(root) for root in roots)
+    if not inside or posixpath.normpath(path) != path:
         raise Invalid(
-            f"{shown(path)} cannot be opened: give a path beneath {listing(roots)}.",
+            f"{shown(path)} cannot be opened: give a path beneath {listing(roots)},"
+            " without .. and braces.",
             field="open",
             allowed=roots,
         )

@@ -1,0 +1,38 @@
+# One way for each thing. Variables: PYTHON (3.11 or newer), CANFAR_HUB_* (see README).
+PYTHON ?= python3
+LOCAL = canfar_spawner/local/environments.py
+BUILD = $(PYTHON) $(LOCAL) prepare
+IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
+
+.PHONY: run stop clean environments test test-long lint docs
+
+run: ## start the hub on http://127.0.0.1:8000
+	@$(BUILD) hub portal proxy astroml
+	@exec $(call IN,hub)/canfar-hub run
+
+stop: ## end the hub and its sessions
+	@$(BUILD) --quiet hub
+	@exec $(call IN,hub)/canfar-hub stop
+
+environments: ## build the software of all local containers
+	@$(BUILD) notebook astroml casa
+
+clean: ## remove environments and built pages; never touches arc/
+	@$(PYTHON) $(LOCAL) clean
+	rm -rf build dist canfar_spawner/portal/static
+
+test: ## everything quick: lint, types, core, hub, browser
+	@$(BUILD) test portal proxy notebook astroml
+	@exec $(call IN,test)/python tests/stages.py
+
+test-long: ## what takes minutes: make test-long PART=…
+	@$(BUILD) test portal proxy notebook astroml
+	@exec $(call IN,test)/python tests/long.py $(PART)
+
+lint: ## format check, lint, types, import rules
+	@$(BUILD) test portal
+	@exec $(call IN,test)/python tests/stages.py lint
+
+docs: ## renew the screenshots and generated pages of docs/
+	@$(BUILD) test portal proxy notebook astroml
+	@exec $(call IN,test)/python tests/stages.py docs

@@ -1,0 +1,1 @@
+"""What runs inside the hub's process, whichever back end carries sessions out."""

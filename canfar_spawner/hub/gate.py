@@ -1,0 +1,164 @@
+"""The gate: every launch is judged here, before JupyterHub has made or stored anything.
+
+JupyterHub asks for the limit of named servers before it makes a row for one, and takes a
+callable; that call is the only place where a request can be refused without a trace. It is
+also called for pages that merely show the limit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from jupyterhub.apihandlers.users import UserServerAPIHandler
+from jupyterhub.handlers.pages import SpawnHandler
+from tornado import web
+
+from canfar_spawner.core.errors import Conflict, Invalid, SessionError, shown
+from canfar_spawner.core.names import session_id
+from canfar_spawner.core.request import options_from_fields, parse_request
+from canfar_spawner.hub.platform import SETTING, Platform
+
+NO_LIMIT = 0
+"""What JupyterHub takes as *as many as you like*: the platform counts by itself."""
+
+Form = Callable[..., object]
+
+
+def _fields(handler: Any) -> dict[str, list[str]]:
+    """Read a submitted form."""
+    fields = {}
+    for name, values in handler.request.body_arguments.items():
+        if name != "_xsrf":
+            try:
+                fields[name] = [value.decode() for value in values]
+            except UnicodeDecodeError:
+                raise Invalid(f"{shown(name)} is not UTF-8 text.", field=shown(name)) from None
+    return fields
+
+
+def active_sessions(user: Any) -> frozenset[str]:
+    """Give the ids of a hub user's sessions that run, start or stop."""
+    return frozenset(name for name, spawner in user.spawners.items() if name and spawner.active)
+
+
+def _body_options(handler: Any) -> dict[str, object]:
+    try:
+        body = json.loads(handler.request.body or b"{}")
+    except (ValueError, RecursionError):
+        raise Invalid("The body must be a JSON object.") from None
+    if not isinstance(body, dict):
+        raise Invalid("The body must be a JSON object.")
+    if "display_name" in body:
+        raise Invalid(
+            "Give the session's name as name in user_options, not as display_name.",
+            field="display_name",
+        )
+    options = body.get("user_options", body) or {}
+    if not isinstance(options, dict):
+        raise Invalid("user_options must be a JSON object.", field="user_options")
+    return options
+
+
+def _admit(handler: Any, platform: Platform, options: dict[str, object], name: str) -> None:
+    """Judge a launch; whatever it raises, nothing has been made or stored."""
+    user = _owner(handler)
+    session = session_id(name)
+    if session in user.orm_spawners and session not in active_sessions(user):
+        raise Conflict(
+            f"The session id {session} has been used before. Take a new one.", field="session"
+        )
+    request = parse_request(options)
+    platform.plan(request, owner=user.name, session=session, active=active_sessions(user))
+    platform.admit(user.name, session, request)
+
+
+def _owner(handler: Any) -> Any:
+    name = handler.path_args[0] if handler.path_args else handler.path_kwargs.get("user_name")
+    current = handler.current_user
+    return current if name is None or name == current.name else handler.find_user(name)
+
+
+def _session_name(handler: Any) -> str:
+    if len(handler.path_args) > 1:
+        return str(handler.path_args[1] or "")
+    return str(handler.path_kwargs.get("server_name") or "")
+
+
+def _refuse(handler: Any, refusal: SessionError) -> NoReturn:
+    handler.log.info("Refused: %s %s", refusal.code, refusal.detail or refusal.sentence)
+    handler.set_status(refusal.status)
+    handler.set_header("Content-Type", "application/json")
+    handler.finish(json.dumps(refusal.as_json()))
+    raise web.Finish
+
+
+async def _refuse_in_form(
+    handler: Any, platform: Platform, form: Form, refusal: SessionError
+) -> NoReturn:
+    user = _owner(handler)
+    handler.log.info("Refused: %s %s", refusal.code, refusal.detail or refusal.sentence)
+    handler.set_status(refusal.status)
+    try:
+        fields = _fields(handler)
+    except SessionError:
+        fields = {}
+    page = await handler.render_template(
+        "spawn.html",
+        for_user=user,
+        auth_state=None,
+        spawner_options_form=form(
+            platform,
+            owner=user.name,
+            active=active_sessions(user),
+            fields=fields,
+            refusal=refusal,
+        ),
+        error_message="",
+        html_error_message="",
+        url="",
+        spawner=user.spawner,
+    )
+    handler.finish(page)
+    raise web.Finish
+
+
+def _to_form(handler: Any) -> NoReturn:
+    """Send a GET of a session's launch address to the form: GET never launches anything."""
+    query = f"?{handler.request.query}" if handler.request.query else ""
+    handler.redirect(f"{handler.hub.base_url}spawn{query}")
+    raise web.Finish
+
+
+def make_gate(form: Form) -> Callable[[Any], int | Awaitable[int]]:
+    """Make the callable for ``JupyterHub.named_server_limit_per_user``.
+
+    Parameters
+    ----------
+    form : callable
+        Builds the view of the launch form; a refused form is shown again, filled in.
+    """
+
+    def gate(handler: Any) -> int | Awaitable[int]:
+        platform: Platform = handler.settings[SETTING]
+        method = handler.request.method
+        if isinstance(handler, SpawnHandler):
+            if method != "POST":
+                # JupyterHub asks on GET only where the address names a session.
+                _to_form(handler)
+            try:
+                options = options_from_fields(_fields(handler))
+                _admit(handler, platform, options, _session_name(handler))
+            except SessionError as refusal:
+                return _refuse_in_form(handler, platform, form, refusal)
+        elif isinstance(handler, UserServerAPIHandler):
+            try:
+                if method != "POST":
+                    raise Invalid("A session is made by starting it, with POST, and keeps its id.")
+                _admit(handler, platform, _body_options(handler), _session_name(handler))
+            except SessionError as refusal:
+                _refuse(handler, refusal)
+        return NO_LIMIT
+
+    return gate

@@ -1,0 +1,312 @@
+"""What every spawner of the platform does, whatever carries its sessions out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.spawner import SpawnException, Spawner
+from pydantic import SecretStr
+from sqlalchemy.orm import object_session
+from traitlets import default
+
+from canfar_spawner.core.backend import Secrets
+from canfar_spawner.core.errors import Invalid, SessionError
+from canfar_spawner.core.events import SessionEvent, What
+from canfar_spawner.core.names import SessionId, session_id
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.request import options_of, parse_request, without_secrets
+from canfar_spawner.core.status import (
+    REASONS,
+    STARTUP,
+    Evidence,
+    Life,
+    Phase,
+    Reason,
+    is_over,
+)
+from canfar_spawner.core.view import SessionView, session_view
+from canfar_spawner.hub.gate import active_sessions
+from canfar_spawner.hub.platform import SETTING, Platform
+from canfar_spawner.hub.rows import (
+    KEEP_ENDED,
+    KEEP_FAILED,
+    DeepLink,
+    forget_token,
+    remove_row,
+)
+
+_STATE = "canfar"
+_LOOK_EVERY = 0.3
+"""Seconds between looks at a starting session; nothing is asked of it, only its traces."""
+
+
+def refusal(error: SessionError) -> SpawnException:
+    """Give the exception that JupyterHub shows as it stands and does not count as its own fault."""
+    return SpawnException(
+        error.sentence,
+        reason=error.code,
+        log_message=error.detail or error.sentence,
+        status_code=error.status,
+    )
+
+
+class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no types
+    """A named server as a session: planned, started, watched and forgotten.
+
+    A subclass implements `launch`, which brings the planned session up and returns its address.
+    """
+
+    expected_phases: tuple[Phase, ...] = STARTUP
+    """The phases that a start on this back end goes through."""
+
+    @property
+    def platform(self) -> Platform:
+        """The platform of this hub."""
+        found: Platform = self.user.settings[SETTING]
+        return found
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.plan: SessionPlan | None = None
+        self.last_plan: SessionPlan | None = None
+        """What failed to start, for the page that says so."""
+        self.failure: str | None = None
+        """Why the start failed, in a sentence."""
+        self.evidence = Evidence(life=Life.STARTING)
+        self.phases: dict[Phase, str] = {}
+        self._token_id: int | None = None
+        self._secret_env: tuple[tuple[str, SecretStr], ...] = ()
+        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__(**kwargs)
+
+    # Options: judged by the gate, applied once more here, stored without secrets.
+
+    @default("options_from_form")
+    def _options_from_form_default(self) -> Any:
+        return self._options_of_admitted
+
+    def _options_of_admitted(self, _fields: dict[str, list[str]]) -> dict[str, object]:
+        """Give the options of the form that the gate has let through."""
+        admission = self.platform.admitted(self.user.name, self._session())
+        if admission is None:
+            raise refusal(Invalid("This form is too old. Open it again and launch."))
+        return without_secrets(options_of(admission.request))
+
+    def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, object]:
+        """Never give options: a link fills the form and launches nothing."""
+        raise DeepLink
+
+    @default("apply_user_options")
+    def _apply_user_options_default(self) -> Any:
+        return type(self)._apply  # noqa: SLF001 - a hook of this very class
+
+    def _session(self) -> SessionId:
+        try:
+            return session_id(self.name)
+        except SessionError as error:
+            raise refusal(error) from None
+
+    def _apply(self, options: dict[str, Any]) -> None:
+        """Plan the session; JupyterHub calls this just before the start."""
+        session = self._session()
+        owner = self.user.name
+        admission = self.platform.admitted(owner, session)
+        try:
+            request = admission.request if admission else parse_request(options)
+            self.plan = self.platform.plan(
+                request,
+                owner=owner,
+                session=session,
+                active=active_sessions(self.user),
+                policy=admission.policy if admission else None,
+            )
+        except SessionError as error:
+            raise refusal(error) from None
+        self._secret_env = request.env
+        self.user_options = without_secrets(options_of(request))
+        self.apply_plan(self.plan)
+
+    def apply_plan(self, plan: SessionPlan) -> None:
+        """Set what the back end's traits need; a subclass extends it."""
+
+    # State: committed before the back end is asked for anything.
+
+    def get_state(self) -> dict[str, Any]:
+        """Give what finds the session again after a restart of the hub."""
+        state: dict[str, Any] = super().get_state()
+        if self.plan is not None:
+            state[_STATE] = {
+                "plan": self.plan.model_dump(mode="json"),
+                "token_id": self._token_id,
+            }
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the session that a hub before this one has started."""
+        super().load_state(state)
+        kept = state.get(_STATE)
+        if kept:
+            self.plan = SessionPlan.model_validate(kept["plan"])
+            self._token_id = kept.get("token_id")
+            self.evidence = Evidence(life=Life.UNKNOWN)
+
+    def clear_state(self) -> None:
+        """Forget the session."""
+        super().clear_state()
+        self.plan = None
+        self._token_id = None
+
+    def _commit_state(self) -> None:
+        db = object_session(self.orm_spawner)
+        token = orm.APIToken.find(db, self.api_token)
+        self._token_id = token.id if token else None
+        self.orm_spawner.state = self.get_state()
+        db.commit()
+
+    # Start, watch, stop.
+
+    async def launch(self, plan: SessionPlan, secrets: Secrets) -> str:
+        """Bring the session up and give its address; implemented by the back end's spawner."""
+        raise NotImplementedError
+
+    async def start(self) -> str:
+        """Start the session and wait until its program answers."""
+        plan = self.plan
+        if plan is None:
+            raise refusal(Invalid("This server was never planned; launch it from the form."))
+        self.enter(Phase.ASKED)
+        self._commit_state()
+        self.tell(What.ASKED, by=self.user.name)
+        secrets = Secrets(
+            env=(
+                *((name, SecretStr(value)) for name, value in sorted(self.get_env().items())),
+                *self._secret_env,
+            ),
+            credentials=None,
+        )
+        try:
+            url = await self.launch(plan, secrets)
+        except SessionError as error:
+            self.log.warning("%s did not start: %s", self._log_name, error.detail or error.sentence)
+            self.failure, self.last_plan = error.sentence, plan
+            raise refusal(error) from None
+        finally:
+            self._secret_env = ()
+            self.platform.release(plan.owner, plan.session)
+        self.enter(Phase.READY)
+        self.tell(What.READY)
+        return url
+
+    def enter(self, phase: Phase) -> None:
+        """Note that the start has come to a phase."""
+        if phase not in self.phases:
+            self.phases[phase] = f"{self.platform.clock():%Y-%m-%dT%H:%M:%SZ}"
+            self.tell(What.PHASE, phase=phase)
+
+    async def look(self) -> Evidence:
+        """Ask the back end; unknown, never an exception, where it does not answer."""
+        if self.plan is None:
+            return Evidence(life=Life.ABSENT, reason=Reason.NEVER_STARTED)
+        try:
+            found = await self.platform.backend.observe()
+        except Exception as error:  # noqa: BLE001 - whatever happened, it is no proof of an end
+            self.log.warning("%s could not be looked at: %r", self._log_name, error)
+            return Evidence(life=Life.UNKNOWN, seen=self.evidence.seen)
+        self.evidence = found.get(
+            self.plan.launch, Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST)
+        )
+        return self.evidence
+
+    async def poll(self) -> int | None:
+        """Say whether the session has ended, with its exit code; None means it has not.
+
+        A back end that does not answer is no proof of an end.
+        """
+        evidence = await self.look()
+        if not is_over(evidence):
+            return None
+        return evidence.exit_code or 0
+
+    async def stop(self, now: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - JupyterHub's signature
+        """End the session with everything it started."""
+        if self.plan is not None:
+            await self.platform.backend.stop(self.plan.launch)
+            await self.look()
+
+    async def run_post_stop_hook(self) -> None:
+        """Write down why the session ended and see that nothing of it stays behind."""
+        if self.plan is not None:
+            self.tell(What.ENDED, reason=self.evidence.reason)
+            self.platform.release(self.plan.owner, self.plan.session)
+        forget_token(self.orm_spawner, self._token_id)
+        hook = super().run_post_stop_hook()
+        if hook is not None:
+            await hook
+        if self.name:
+            failed = REASONS[self.evidence.reason].failed or Phase.READY not in self.phases
+            self._later(KEEP_FAILED if failed and self.phases else KEEP_ENDED)
+
+    def _later(self, seconds: float) -> None:
+        task = asyncio.ensure_future(remove_row(self, after=seconds, log=self.log))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def tell(
+        self, what: What, *, phase: Phase | None = None, reason: Reason = Reason.NONE, by: str = "hub"
+    ) -> None:
+        """Put an event into the outbox."""
+        if self.plan is not None:
+            self.platform.outbox.append(
+                SessionEvent(
+                    launch=self.plan.launch,
+                    owner=self.plan.owner,
+                    session=self.plan.session,
+                    at=self.platform.clock(),
+                    what=what,
+                    phase=phase,
+                    reason=reason,
+                    by=by,
+                )
+            )
+
+    # What pages show.
+
+    def view(self) -> SessionView | None:
+        """Give the session as pages and API show it; None before it is planned."""
+        if self.plan is None:
+            return None
+        url = f"{self.user.base_url}{self.name}/" if self.name else self.user.base_url
+        return session_view(self.plan, self.evidence, answers=bool(self.ready), url=url)
+
+    async def progress(self) -> AsyncIterator[dict[str, object]]:
+        """Tell the phases of the start as they come."""
+        told: set[Phase] = set()
+        detail = ""
+        while True:
+            for phase in [phase for phase in self.phases if phase not in told]:
+                told.add(phase)
+                yield {
+                    "progress": min(95, 100 * STARTUP.index(phase) // len(STARTUP)),
+                    "message": PHASE_SENTENCES[phase],
+                    "phase": phase.value,
+                    "at": self.phases[phase],
+                }
+            if self.evidence.detail != detail:
+                detail = self.evidence.detail
+                yield {"message": detail, "reason": detail}
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+PHASE_SENTENCES: dict[Phase, str] = {
+    Phase.ASKED: "The session was asked for.",
+    Phase.QUEUED: "The session waits for its turn.",
+    Phase.PLACING: "A machine with enough room is looked for.",
+    Phase.PULLING: "The image is fetched.",
+    Phase.PREPARING: "Home, projects and scratch are made ready.",
+    Phase.STARTING: "The program starts.",
+    Phase.READY: "The session is ready.",
+    Phase.ENDING: "The session is ending.",
+}
+"""What a phase means, in one sentence."""

@@ -1,0 +1,1 @@
+"""Sessions as supervised processes on one machine."""

@@ -1,0 +1,272 @@
+"""The back end for one machine: every launch is a directory and a supervised process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from canfar_spawner.core.backend import BackendEvent, Capacity, Offer, Preparation, Secrets, Use
+from canfar_spawner.core.catalogue import Container
+from canfar_spawner.core.errors import NotAllowed, StartFailed
+from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.policy import SitePolicy
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_reason
+from canfar_spawner.local import environments, run
+from canfar_spawner.local.launcher import Launcher
+from canfar_spawner.local.usage import UsageMeter, machine
+
+_LOOK_EVERY = 0.1
+_STOP_WITHIN = 30.0
+_PREPARED_WITHIN = 60.0
+_SIGNAL_BASE = 128
+
+_REASONS = {
+    "stopped": Reason.STOPPED,
+    "deadline": Reason.EXPIRED,
+    "start_failed": Reason.PROGRAM_MISSING,
+    "supervisor_lost": Reason.SUPERVISOR_LOST,
+}
+
+
+class LocalBackend:
+    """See `canfar_spawner.core.backend.Backend`.
+
+    Parameters
+    ----------
+    launcher : Launcher
+    policy : callable
+        Gives the site's policy.
+    gids : callable
+        Gives the group id of each project.
+    """
+
+    enforces_sizes = False
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        *,
+        policy: Callable[[], SitePolicy],
+        gids: Callable[[], dict[str, int]],
+    ) -> None:
+        self.launcher = launcher
+        self._policy = policy
+        self._gids = gids
+        self._runs = launcher.provisioner.runs
+        self._meter = UsageMeter()
+        self._finishing: set[LaunchId] = set()
+        self._promised: dict[LaunchId, tuple[Decimal, int]] = {}
+
+    # What can run here.
+
+    def offer(self, container: Container) -> Offer:
+        """Say whether a container's program is on this machine."""
+        program = container.local
+        if program is None or program.missing or not (program.environment or program.command):
+            reason = program.missing if program else ""
+            return Offer(
+                available=False,
+                reason=reason or f"{container.title} needs a cluster; it has no local program.",
+                command=program.get if program else "",
+            )
+        if program.environment is None:
+            found = shutil.which(program.command[0]) is not None
+            return Offer(
+                available=found,
+                reason="" if found else f"{program.command[0]} is not installed on this machine.",
+                command="" if found else program.get,
+            )
+        status = environments.status(program.environment)
+        if status.state == "ready":
+            return Offer(available=True)
+        preparation = None
+        if status.state in ("building", "waiting", "failed"):
+            preparation = Preparation(
+                text=status.text,
+                step=status.step,
+                steps=status.steps,
+                seconds_left=status.seconds_left,
+                size_mb=status.size_mb,
+                error=status.error,
+            )
+        reason = {
+            "building": f"{container.title} is being prepared on this machine.",
+            "waiting": f"{container.title} waits to be prepared on this machine.",
+            "failed": f"{container.title} could not be prepared on this machine.",
+        }.get(status.state, f"{container.title} has not been prepared on this machine.")
+        return Offer(
+            available=False, reason=reason, command="make environments", preparation=preparation
+        )
+
+    def accepts(self, plan: SessionPlan) -> None:
+        """Refuse what only a cluster could run, or what is not ready here yet."""
+        by_name = {each.name: each for each in self._policy().catalogue.containers}
+        container = by_name.get(plan.container or "")
+        if container is None:
+            here = [each.name for each in by_name.values() if self.offer(each).available]
+            raise NotAllowed(
+                "Images by reference need a cluster; on this machine choose one of the"
+                f" containers: {', '.join(here)}.",
+                field="image",
+                allowed=here,
+                code="needs_cluster",
+            )
+        offer = self.offer(container)
+        if not offer.available:
+            hint = f" Run: {offer.command}" if offer.command else ""
+            raise NotAllowed(
+                f"{offer.reason}{hint}", field="container", code=_offer_code(offer)
+            )
+        if plan.version != container.default_version.name:
+            raise NotAllowed(
+                f"This machine has {container.title} {container.default_version.name} only;"
+                " other versions need a cluster.",
+                field="version",
+                allowed=(container.default_version.name,),
+                code="needs_cluster",
+            )
+
+    # Carrying out.
+
+    async def start(self, plan: SessionPlan, secrets: Secrets, *, port: int = 0) -> None:
+        """Start a launch; one that was started before is left as it is."""
+        if (self._runs / plan.launch / "spec.json").exists():
+            return
+        by_name = {each.name: each for each in self._policy().catalogue.containers}
+        container = by_name.get(plan.container or "")
+        if container is None or container.local is None:
+            raise StartFailed("The container is no longer in the catalogue.")
+        resources = plan.resources
+        self._promised[plan.launch] = (resources.cores_request, resources.memory_request)
+        await asyncio.to_thread(
+            self.launcher.start,
+            plan,
+            secrets,
+            program=container.local,
+            gids=self._gids(),
+            port=port,
+        )
+
+    async def observe(self) -> Mapping[LaunchId, Evidence]:
+        """Look at every launch that left a directory."""
+        found: dict[LaunchId, Evidence] = {}
+        for path in self._runs.iterdir():
+            try:
+                launch = launch_id(path.name)
+            except ValueError:
+                continue
+            found[launch] = self._evidence(launch, path)
+        return found
+
+    def _evidence(self, launch: LaunchId, path: Path) -> Evidence:
+        now = datetime.now(UTC)
+        try:
+            alive = run.is_alive(path)
+            state = run.read_state(path)
+        except (OSError, ValueError):
+            return Evidence(life=Life.UNKNOWN)
+        if state is not None and state.phase == "ended":
+            return self._ended(state)
+        if alive:
+            self._finishing.discard(launch)
+            started = state is not None and state.phase == "running"
+            return Evidence(
+                life=Life.RUNNING if started else Life.STARTING,
+                phase=Phase.STARTING if started else Phase.PREPARING,
+                seen=now,
+            )
+        if state is None and not (path / "spec.json").exists():
+            # A hub prepares the launch now, or was killed while it did.
+            age = now.timestamp() - path.stat().st_mtime
+            if age > _PREPARED_WITHIN:
+                return Evidence(life=Life.ABSENT, reason=Reason.NEVER_STARTED, seen=now)
+            return Evidence(life=Life.STARTING, phase=Phase.PREPARING, seen=now)
+        # Either the hub was killed between writing the launch down and starting it, or the
+        # supervisor was: a new supervisor starts the one and cleans up after the other.
+        if launch not in self._finishing:
+            self._finishing.add(launch)
+            self.launcher.supervise(path)
+        return Evidence(life=Life.STARTING, phase=Phase.PREPARING, seen=now)
+
+    @staticmethod
+    def _ended(state: run.LaunchState) -> Evidence:
+        code = state.exit_code
+        if code is None and state.signal is not None:
+            code = _SIGNAL_BASE + state.signal
+        reason = _REASONS.get(state.reason or "") or exit_reason(
+            code, out_of_memory=bool(state.out_of_memory), asked_to_stop=False
+        )
+        at = datetime.fromtimestamp(state.ended_at, UTC) if state.ended_at else None
+        return Evidence(
+            life=Life.ENDED, reason=reason, exit_code=code, detail=state.detail or "", at=at
+        )
+
+    async def stop(self, launch: LaunchId) -> None:
+        """End a launch with everything it started and wipe its scratch."""
+        path = self._runs / launch
+        if not path.is_dir():
+            return
+        if run.read_state(path) is None and not run.is_alive(path):
+            # Never started: take the order back, so that nobody starts it after all.
+            (path / "spec.json").unlink(missing_ok=True)
+            self.launcher.provisioner.forget(launch)
+            return
+        deadline = asyncio.get_running_loop().time() + _STOP_WITHIN
+        asked = 0
+        while self._evidence(launch, path).life is not Life.ENDED:
+            left = deadline - asyncio.get_running_loop().time()
+            # The second signal skips the grace.
+            if asked == 0 or (asked == 1 and left < _STOP_WITHIN / 2):
+                asked += run.stop(path)
+            if left < 0:
+                raise StartFailed(
+                    "The session could not be stopped. Tell the administrators.",
+                    code="stop_failed",
+                    detail=f"{launch} did not end within {_STOP_WITHIN:.0f} s",
+                )
+            await asyncio.sleep(_LOOK_EVERY)
+        self._promised.pop(launch, None)
+
+    async def logs(self, launch: LaunchId, *, lines: int) -> str:
+        """Give the last lines that the session's program wrote."""
+        try:
+            with (self._runs / launch / "session.log").open(errors="replace") as log:
+                return "".join(deque(log, maxlen=lines))
+        except FileNotFoundError:
+            return ""
+
+    async def events(self, launch: LaunchId) -> tuple[BackendEvent, ...]:
+        """Give nothing: one machine reports no events beside the phases."""
+        del launch
+        return ()
+
+    async def usage(self, launch: LaunchId) -> Use | None:
+        """Measure the session's processes."""
+        path = self._runs / launch
+        state = run.read_state(path)
+        if state is None or not run.is_alive(path):
+            return None
+        return self._meter.read(state.supervisor_pid, datetime.now(UTC))
+
+    async def capacity(self) -> Capacity | None:
+        """Say what this machine has and what sessions were promised of it."""
+        promised = self._promised.values()
+        return machine(
+            sum((cores for cores, _ in promised), Decimal(0)), sum(memory for _, memory in promised)
+        )
+
+    def project_directories(self) -> None:
+        """Make the directories of all projects of the site."""
+        gids = self._gids()
+        for project in self._policy().projects:
+            self.launcher.provisioner.project(project.name, gids[project.name])
+
+
+def _offer_code(offer: Offer) -> str:
+    return "being_prepared" if offer.preparation else "needs_cluster"

@@ -1,0 +1,109 @@
+"""The storage provisioner: the only thing that makes and owns directories on arc."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from canfar_spawner.core.errors import Unavailable
+from canfar_spawner.core.identity import PosixIdentity
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.storage import Area
+
+_HOME_MODE = 0o700
+_PROJECT_MODE = 0o2770
+_PASSED_THROUGH = 0o755
+
+
+class Provisioner:
+    """Makes homes, projects, scratch and the directories of launches.
+
+    Everything is idempotent, and owned by the session's user where the hub runs as root.
+
+    Parameters
+    ----------
+    data : Path
+        The hub's data directory.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.homes = data / "arc" / "home"
+        self.projects = data / "arc" / "projects"
+        self.scratch = data / "scratch"
+        self.runs = data / "run"
+        self._root = os.geteuid() == 0
+
+    def prepare_tree(self) -> None:
+        """Make the directories that all sessions pass through."""
+        for path in (self.data, self.data / "arc", self.homes, self.projects, self.scratch):
+            path.mkdir(mode=_PASSED_THROUGH, parents=True, exist_ok=True)
+            path.chmod(_PASSED_THROUGH)
+        self.runs.mkdir(mode=0o711, exist_ok=True)
+        self.runs.chmod(0o711)
+
+    def _make(self, path: Path, mode: int, uid: int, gid: int) -> bool:
+        """Make a directory and say whether it is new; refuses to follow a link in its place."""
+        try:
+            path.mkdir(mode=0o700)
+            new = True
+        except FileExistsError:
+            new = False
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if self._root:
+                os.fchown(descriptor, uid, gid)
+            if new or self._root:
+                os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+        return new
+
+    def home(self, identity: PosixIdentity) -> Path:
+        """Make a user's home, with mode 0700."""
+        path = self.homes / identity.name
+        self._make(path, _HOME_MODE, identity.uid, identity.group.gid)
+        return path
+
+    def project(self, name: str, gid: int) -> Path:
+        """Make a project's directory, shared by its group, with mode 2770."""
+        path = self.projects / name
+        owner = 0 if self._root else os.geteuid()
+        self._make(path, _PROJECT_MODE, owner, gid)
+        return path
+
+    def prepare(self, plan: SessionPlan, gids: dict[str, int]) -> Path:
+        """Make everything a session needs and give the directory of its launch.
+
+        Parameters
+        ----------
+        plan : SessionPlan
+        gids : dict
+            The group id of each of its projects.
+
+        Raises
+        ------
+        Unavailable
+            The disk is full or not writable.
+        """
+        try:
+            self.home(plan.identity)
+            for mount in plan.storage.find(Area.PROJECT):
+                self.project(mount.name, gids[mount.name])
+            uid, gid = plan.identity.uid, plan.identity.group.gid
+            self._make(self.scratch / plan.launch, _HOME_MODE, uid, gid)
+            launch = self.runs / plan.launch
+            self._make(launch, 0o711, os.geteuid(), os.getegid())
+            self._make(launch / "session", _HOME_MODE, uid, gid)
+        except OSError as error:
+            raise Unavailable(
+                "The session's directories could not be made. Tell the administrators.",
+                detail=f"{error.filename}: {error.strerror}",
+            ) from None
+        return launch
+
+    def forget(self, launch: str) -> None:
+        """Remove what is left of an ended launch."""
+        shutil.rmtree(self.runs / launch, ignore_errors=True)
+        shutil.rmtree(self.scratch / launch, ignore_errors=True)

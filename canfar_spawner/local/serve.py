@@ -1,0 +1,167 @@
+"""Running the hub of this machine in the foreground, and ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+
+from canfar_spawner.core.policy import SitePolicy
+from canfar_spawner.local import environments, run as supervisor
+from canfar_spawner.local.sample_project import provide
+from canfar_spawner.local.site import (
+    LocalSettings,
+    SettingError,
+    demo_password,
+    port_is_free,
+    prepare_data,
+    running_launches,
+)
+from canfar_spawner.site.files import load
+from canfar_spawner.site.users_file import Users
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CONFIG = Path("hub_config") / "jupyterhub_config.py"
+_END_WITHIN = 30.0
+_LOOK_EVERY = 0.1
+_BACKGROUND = 10
+"""How far the building of environments steps back behind sessions."""
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _config(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("CANFAR_HUB_CONFIG") or _ROOT / _CONFIG)
+
+
+def _site_file(environ: Mapping[str, str], variable: str, name: str) -> Path:
+    return Path(environ.get(variable) or _config(environ).parent / name)
+
+
+def _plural(count: int) -> str:
+    return f"{count} session" if count == 1 else f"{count} sessions"
+
+
+@contextlib.contextmanager
+def _preparing(settings: LocalSettings, policy: SitePolicy) -> Iterator[None]:
+    """Build the local environments that containers still lack, beside the running hub."""
+    wanted = [
+        container.local.environment
+        for container in policy.catalogue.containers
+        if container.local and container.local.environment
+    ]
+    missing = [name for name in dict.fromkeys(wanted) if not environments.is_ready(name)]
+    if not settings.prepare or not missing:
+        yield
+        return
+    builder = subprocess.Popen(
+        [sys.executable, environments.__file__, "prepare", "--quiet", *missing],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: os.nice(_BACKGROUND),  # noqa: PLW1509 - no threads here
+    )
+    try:
+        yield
+    finally:
+        if builder.poll() is None:
+            builder.terminate()
+            builder.wait()
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """Run hub and proxy until Ctrl-C or SIGTERM; sessions go on without them.
+
+    Raises
+    ------
+    SettingError
+        A variable cannot be used, or the port is taken.
+    SiteFileError
+        The catalogue or the users file is broken.
+    """
+    settings = LocalSettings.read(environ)
+    policy = load(_site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml"), SitePolicy)
+    users = load(_site_file(environ, "CANFAR_HUB_USERS", "users.yaml"), Users)
+    if not port_is_free(settings.port):
+        raise SettingError(
+            f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT."
+        )
+    prepare_data(settings)
+    password = demo_password(settings)
+    provide(settings.data, policy, users, say=_say)
+    command = [sys.executable, "-m", "jupyterhub", "--config", str(_config(environ))]
+    hub = subprocess.Popen(
+        command,
+        cwd=settings.hub,
+        env={**environ, "CANFAR_HUB_DATA": str(settings.data)},
+        start_new_session=True,
+    )
+    (settings.hub / "hub.pid").write_text(str(hub.pid))
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        hub.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    _say(f"CANFAR Hub: {settings.url}")
+    _say(f"Sign in as {', '.join(users.users)}; the password is {password}")
+    _say(f"Data: {settings.data}. Ctrl-C ends the hub; sessions go on until `make stop`.")
+    with _preparing(settings, policy):
+        status = hub.wait()
+    (settings.hub / "hub.pid").unlink(missing_ok=True)
+    left = len(running_launches(settings.data))
+    _say(f"The hub has ended. {_plural(left)} still running; `make stop` ends them.")
+    # Ended by our own signal is ended well.
+    return 0 if status in (0, -signal.SIGTERM, 128 + signal.SIGTERM) else status % 256
+
+
+def _hub_pid(settings: LocalSettings) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((settings.hub / "hub.pid").read_text())
+        if b"jupyterhub" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    return None
+
+
+def _wait_until_gone(paths: list[Path]) -> list[Path]:
+    deadline = time.monotonic() + _END_WITHIN
+    while paths and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
+        paths = [path for path in paths if supervisor.is_alive(path)]
+    return paths
+
+
+def stop(environ: Mapping[str, str]) -> int:
+    """End the hub, if it runs, and all sessions.
+
+    Raises
+    ------
+    SettingError
+        A variable cannot be used.
+    """
+    settings = LocalSettings.read(environ)
+    pid = _hub_pid(settings)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        _say("The hub was told to end.")
+    launches = running_launches(settings.data)
+    for path in launches:
+        supervisor.stop(path)
+    stuck = _wait_until_gone(launches)
+    for path in stuck:
+        supervisor.stop(path)
+    stuck = _wait_until_gone(stuck)
+    _say(f"{_plural(len(launches) - len(stuck))} ended.")
+    for path in stuck:
+        _say(f"{path.name} did not end; its supervisor is named in {path / 'state.json'}.")
+    return 1 if stuck else 0

@@ -1,0 +1,106 @@
+"""What a local session is told: its environment and the configuration of its Jupyter server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.resources import GIB, number
+from canfar_spawner.core.storage import ARC_PROJECTS, Area
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "JULIA_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a session sees its storage: the true paths in a sandbox, else the host's own."""
+
+    home: str
+    projects: str
+    """The directory that holds the projects."""
+    scratch: str
+    private: str
+    """The session's own directory, for runtime, cache and log files; never in the home."""
+    files: str
+    """What JupyterLab shows: links to home, projects and scratch."""
+
+
+def environment(plan: SessionPlan, places: Places, *, path: str) -> dict[str, str]:
+    """Give a session's environment, without the hub's own and the owner's variables.
+
+    Runtime, cache and log files lie outside the home, so that a full home still starts.
+    """
+    resources = plan.resources
+    private = PurePosixPath(places.private)
+    projects = [mount.name for mount in plan.storage.find(Area.PROJECT)]
+    return {
+        **dict.fromkeys(_THREADS, str(resources.threads)),
+        "CANFAR_CORES": number(resources.cores_limit),
+        "CANFAR_HOME": places.home,
+        "CANFAR_MEMORY_GB": str(resources.memory_limit // GIB),
+        "CANFAR_PROJECTS": " ".join(projects),
+        "CANFAR_PROJECTS_DIR": places.projects,
+        "CANFAR_SCRATCH": places.scratch,
+        "CANFAR_SESSION_ENDS": f"{plan.ends:%Y-%m-%dT%H:%M:%SZ}",
+        "CANFAR_SESSION_ID": plan.session,
+        "CANFAR_SESSION_KIND": plan.kind,
+        "CANFAR_SESSION_MODE": resources.allocation,
+        "CANFAR_SESSION_NAME": plan.name,
+        "HOME": places.home,
+        "JUPYTER_CONFIG_PATH": str(private / "etc"),
+        "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
+        "LOGNAME": plan.owner,
+        "MPLCONFIGDIR": str(private / "cache" / "matplotlib"),
+        "PATH": path,
+        "SHELL": "/bin/bash",
+        "USER": plan.owner,
+        "XDG_CACHE_HOME": str(private / "cache"),
+    }
+
+
+def jupyter_config(places: Places) -> str:
+    """Configure the Jupyter server of a session, as JSON."""
+    return json.dumps(
+        {
+            "ServerApp": {
+                "root_dir": places.files,
+                "preferred_dir": f"{places.files}/home",
+                # Moving to the trash would copy whole files across file systems.
+                "contents_manager_class": "jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager",
+            },
+            "AsyncLargeFileManager": {"delete_to_trash": False},
+            "NotebookNotary": {
+                "db_file": f"{places.private}/signatures.db",
+                "secret_file": f"{places.private}/signatures.secret",
+            },
+            "LabApp": {
+                "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+                "news_url": None,
+                "extension_manager": "readonly",
+            },
+        },
+        indent=1,
+    )
+
+
+def start_url(plan: SessionPlan) -> str:
+    """Give the page that a notebook session opens with, relative to its address."""
+    if plan.open is None:
+        return "/lab"
+    opened = PurePosixPath(plan.open)
+    home = PurePosixPath(plan.storage.home)
+    if opened.is_relative_to(home):
+        shown = PurePosixPath("home") / opened.relative_to(home)
+    else:
+        shown = PurePosixPath("projects") / opened.relative_to(ARC_PROJECTS)
+    # Quoted, so that no brace of it meets JupyterHub's templates either.
+    return f"/lab/tree/{quote(str(shown))}"

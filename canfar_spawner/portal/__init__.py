@@ -1,0 +1,1 @@
+"""The pages of the hub: what they show, their templates and their browser code."""

@@ -1,0 +1,60 @@
+"""What a hub of this platform is configured with, whichever back end it has."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+from canfar_spawner.core.authority import ACCESS_SCOPE, SESSION_SCOPE
+from canfar_spawner.hub.gate import make_gate
+from canfar_spawner.hub.platform import SETTING, Platform
+from canfar_spawner.hub.rows import NoOptionsInLog, guard_rows
+from canfar_spawner.portal.form import launch_form, spawner_form
+from canfar_spawner.portal.pages import Pages
+
+SERVICE: Final = "sessions"
+"""The name of the session manager's service."""
+
+REVOKED_WITHIN: Final = 5
+"""Seconds after which a session notices that a visitor's access is gone."""
+
+
+def configure(config: Any, platform: Platform) -> None:
+    """Set everything that makes a JupyterHub this platform's.
+
+    Parameters
+    ----------
+    config : traitlets.config.Config
+        ``c`` of a ``jupyterhub_config.py``; what the file sets afterwards wins.
+    platform : Platform
+    """
+    guard_rows()
+    hub, spawner = config.JupyterHub, config.Spawner
+    hub.allow_named_servers = True
+    hub.named_server_limit_per_user = make_gate(launch_form)
+    hub.default_url = "/hub/home"
+    hub.redirect_to_server = False
+    hub.cleanup_servers = False
+    hub.tornado_settings = {SETTING: platform}
+    hub.template_paths = [str(Path(__file__).parent / "templates")]
+    hub.template_vars = {"canfar": Pages(platform)}
+    hub.custom_scopes = {
+        SESSION_SCOPE: {"description": "See, extend, share and stop sessions."},
+    }
+    hub.load_roles = [
+        {
+            "name": "user",
+            "scopes": ["self", f"access:services!service={SERVICE}", f"{SESSION_SCOPE}!user"],
+        },
+        {
+            "name": "server",
+            "scopes": ["users:activity!user", f"{ACCESS_SCOPE}!server"],
+        },
+    ]
+    spawner.options_form = spawner_form
+    # A wider scope here would put a visitor's power into the owner's process.
+    spawner.oauth_client_allowed_scopes = [f"{ACCESS_SCOPE}!server", f"{SESSION_SCOPE}!server"]
+    spawner.args = [f"--HubOAuth.cache_max_age={REVOKED_WITHIN}"]
+    logging.getLogger("JupyterHub").addFilter(NoOptionsInLog())
+    logging.getLogger("tornado.application").addFilter(NoOptionsInLog())

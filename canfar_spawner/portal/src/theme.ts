@@ -1,0 +1,5 @@
+/** Runs in the head, before anything is drawn: the theme, and that there is JavaScript at all. */
+import { applyTheme, storedTheme } from "./themes";
+
+document.documentElement.classList.add("js");
+applyTheme(storedTheme());

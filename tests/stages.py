@@ -1,0 +1,126 @@
+"""Run the tests in stages: what is quick and tells most comes first.
+
+``python tests/stages.py`` runs all of them and prints a table of times and skips at the end;
+naming stages runs those. ``CANFAR_REQUIRE=browser,isolation,…`` turns skips for want of these
+into failures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some commands that belong together."""
+
+    title: str
+    commands: tuple[tuple[str, ...], ...]
+    default: bool = True
+
+
+def _pytest(*where: str) -> tuple[str, ...]:
+    return (str(BIN / "python"), "-m", "pytest", "-q", *where)
+
+
+STAGES = {
+    "lint": Stage(
+        "format, lint, types, import rules",
+        (
+            (str(BIN / "ruff"), "check", "."),
+            (str(BIN / "ruff"), "format", "--check", "."),
+            (str(BIN / "lint-imports"),),
+            (str(BIN / "mypy"),),
+            (str(BIN / "python"), "canfar_spawner/local/environments.py", "web", "lint:check"),
+            (str(BIN / "python"), "canfar_spawner/local/environments.py", "web", "typecheck"),
+        ),
+    ),
+    "core": Stage("core, site files, pages", (_pytest("tests/core", "tests/site", "tests/portal"),)),
+    "house": Stage("documents and house rules", (_pytest("tests/house"),)),
+    "hub": Stage("handlers and roles on a hub in process", (_pytest("tests/hub"),)),
+    "local": Stage("supervisor, sandbox, environments", (_pytest("tests/local"),)),
+    "contract": Stage("back ends on the real thing", (_pytest("tests/contract"),)),
+    "system": Stage("the real hub as a process", (_pytest("tests/system"),)),
+    "browser": Stage("the real hub in Chromium", (_pytest("tests/browser"),)),
+    "docs": Stage("screenshots for the documents", (_pytest("tests/browser", "--keep-screenshots"),), default=False),
+}
+
+
+@dataclass
+class Outcome:
+    """How a stage went."""
+
+    seconds: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    broken: bool = False
+    skips: list[str] = field(default_factory=list)
+
+
+def _run(stage: Stage) -> Outcome:
+    outcome = Outcome()
+    started = time.monotonic()
+    for command in stage.commands:
+        print(f"--- {' '.join(Path(word).name if '/' in word else word for word in command)}", flush=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            if line.startswith("SKIPPED"):
+                outcome.skips.append(line.strip())
+            last = line if re.search(r"\d+ (passed|failed|skipped|error)", line) else last
+        for count, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last):
+            if word == "error":
+                outcome.failed += int(count)
+            else:
+                setattr(outcome, word, getattr(outcome, word) + int(count))
+        outcome.broken = outcome.broken or process.wait() != 0
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def main(names: list[str]) -> int:
+    """Run the named stages, or all that run by default."""
+    unknown = [name for name in names if name not in STAGES]
+    if unknown:
+        print(f"No stage {unknown[0]}; there are {', '.join(STAGES)}.", file=sys.stderr)
+        return 2
+    os.environ.setdefault("CANFAR_HUB_PREPARE", "none")
+    chosen = names or [name for name, stage in STAGES.items() if stage.default]
+    outcomes = {name: _run(STAGES[name]) for name in chosen}
+    print("\nstage      seconds  passed  failed  skipped")
+    for name, outcome in outcomes.items():
+        mark = "  FAILED" if outcome.broken else ""
+        print(
+            f"{name:<10} {outcome.seconds:7.1f} {outcome.passed:7d} {outcome.failed:7d}"
+            f" {outcome.skipped:8d}{mark}   {STAGES[name].title}"
+        )
+    for outcome in outcomes.values():
+        for skip in outcome.skips:
+            print(skip)
+    passed = sum(outcome.passed for outcome in outcomes.values())
+    failed = sum(outcome.failed for outcome in outcomes.values())
+    skipped = sum(outcome.skipped for outcome in outcomes.values())
+    broken = any(outcome.broken for outcome in outcomes.values())
+    if broken and not failed:
+        failed = 1
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""A real hub as a process of its own, with its proxy, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from canfar_spawner.local import run as supervisor
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 120.0
+_LOOK_EVERY = 0.1
+
+
+def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = DEADLINE) -> Any:
+    """Wait until a condition gives something true, and give that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
+        time.sleep(_LOOK_EVERY)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with contextlib.closing(socket.socket()) as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+        return port
+
+
+@dataclass
+class Hub:
+    """One hub: its data directory, its address, its process."""
+
+    data: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = field(default_factory=free_port)
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where scripts reach it; browsers take `public`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def public(self) -> str:
+        """Where a browser reaches it."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What hub and proxy wrote."""
+        return self.data.parent / f"{self.data.name}.log"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        environ = {
+            **{name: os.environ[name] for name in os.environ if not name.startswith("CANFAR_HUB_")},
+            "CANFAR_HUB_DATA": str(self.data),
+            "CANFAR_HUB_PORT": str(self.port),
+            "CANFAR_HUB_HOST": self.host,
+            "CANFAR_HUB_PASSWORD": self.password,
+            "CANFAR_HUB_PREPARE": "none",
+            **self.environ,
+        }
+        if "CANFAR_HUB_CACHE" in os.environ:
+            environ["CANFAR_HUB_CACHE"] = os.environ["CANFAR_HUB_CACHE"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "canfar-hub"), "run"],
+                cwd=ROOT,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def answers() -> bool:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the hub ended at its start:\n{self.log.read_text()[-4000:]}")
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{self.url}/hub/health", timeout=5).status_code == 200
+            return False
+
+        wait_for(answers, "the hub to answer")
+
+    def pid(self) -> int:
+        """Give the process id of JupyterHub itself."""
+        return int((self.data / "hub" / "hub.pid").read_text())
+
+    def kill(self) -> None:
+        """Kill JupyterHub without notice."""
+        os.kill(self.pid(), signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(timeout=60)
+
+    def end(self) -> None:
+        """End hub and proxy as Ctrl-C does."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+    def launches(self) -> dict[str, Path]:
+        """Give the directories of living launches by session id."""
+        runs = self.data / "run"
+        found = [path for path in runs.iterdir() if supervisor.is_alive(path)]
+        return {path.name.partition("-")[0]: path for path in found}
+
+    def clear(self) -> None:
+        """End everything."""
+        self.end()
+        for path in (self.data / "run").glob("*"):
+            supervisor.stop(path)
+        wait_for(lambda: not self.launches(), "all sessions to end")
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Read the hub's database."""
+        with contextlib.closing(sqlite3.connect(self.data / "hub" / "jupyterhub.sqlite")) as db:
+            return db.execute(query).fetchall()
+
+    def sign_in(self, name: str) -> Visitor:
+        """Sign in as a person does, by the login form."""
+        client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=60)
+        page = client.get("/hub/login")
+        xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', page.text)
+        assert xsrf, page.text
+        answer = client.post(
+            "/hub/login",
+            data={"username": name, "password": self.password, "_xsrf": xsrf[1]},
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.url.path == "/hub/home", answer.url
+        return Visitor(self, name, client)
+
+
+@dataclass
+class Visitor:
+    """Somebody signed in, with cookies for pages and a token for the API."""
+
+    hub: Hub
+    name: str
+    client: httpx.Client
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        answer = self.client.post(
+            f"/hub/api/users/{self.name}/tokens",
+            params={"_xsrf": self.xsrf()},
+            headers={"Referer": f"{self.hub.url}/hub/token"},
+        )
+        assert answer.status_code == 201, answer.text
+        self.token = answer.json()["token"]
+
+    def xsrf(self) -> str:
+        """Give the token that forms carry against forgery."""
+        for cookie in self.client.cookies.jar:
+            if cookie.name == "_xsrf" and cookie.path == "/hub/":
+                return str(cookie.value)
+        raise AssertionError("no _xsrf cookie")
+
+    def api(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Call the hub's API as a script does."""
+        return httpx.request(
+            method,
+            f"{self.hub.url}/hub/api{path}",
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=60,
+            **arguments,
+        )
+
+    def launch(self, session: str, **options: object) -> httpx.Response:
+        """Launch a session by the API."""
+        return self.api(
+            "POST", f"/users/{self.name}/servers/{session}", json={"user_options": options}
+        )
+
+    def launch_by_form(self, session: str, fields: dict[str, Any]) -> httpx.Response:
+        """Launch a session by the form."""
+        return self.client.post(
+            f"/hub/spawn/{self.name}/{session}", data={**fields, "_xsrf": self.xsrf()}
+        )
+
+    def server(self, session: str) -> dict[str, Any] | None:
+        """Give what the hub says of a session, None where it does not know it."""
+        answer = self.api("GET", f"/users/{self.name}/servers/{session}")
+        return None if answer.status_code == 404 else dict(answer.json())
+
+    def wait_ready(self, session: str) -> None:
+        """Wait until a session answers."""
+
+        def ready() -> bool:
+            server = self.server(session)
+            if server is None or server["pending"] is None and not server["ready"]:
+                log = self.hub.log.read_text()[-4000:]
+                raise AssertionError(f"{session} is not starting: {server}\n{log}")
+            return bool(server["ready"])
+
+        wait_for(ready, f"{session} to be ready")
+
+    def stop(self, session: str) -> None:
+        """Stop a session and wait until nothing of it runs."""
+        answer = self.api("DELETE", f"/users/{self.name}/servers/{session}")
+        assert answer.status_code in (202, 204), answer.text
+        wait_for(lambda: session not in self.hub.launches(), f"{session} to end")
+
+
+@contextlib.contextmanager
+def running_hub(data: Path, **settings: Any) -> Iterator[Hub]:
+    """Run a hub for the length of a block; nothing of it stays."""
+    hub = Hub(data, **settings)
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.clear()
