@@ -1,0 +1,1 @@
+"""The sample project: simulated data and a notebook that measures them."""
