@@ -1,6 +1,6 @@
 # One way for each thing. Variables: PYTHON (3.11 or newer), CANFAR_HUB_* (see README).
 PYTHON ?= python3
-LOCAL = canfar_spawner/local/environments.py
+LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 

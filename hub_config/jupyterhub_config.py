@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 
 from canfar_spawner.local import environments
-from canfar_spawner.local.site import LocalSettings, demo_password, inner_ports, make_platform
+from canfar_spawner.local.settings import LocalSettings, demo_password, inner_ports, make_platform
 from canfar_spawner.portal.setup import configure
 
-c = get_config()  # noqa: F821 - JupyterHub provides it
+c = get_config()
 
 here = Path(__file__).resolve().parent
 settings = LocalSettings.read(os.environ)

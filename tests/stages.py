@@ -40,18 +40,24 @@ STAGES = {
             (str(BIN / "ruff"), "format", "--check", "."),
             (str(BIN / "lint-imports"),),
             (str(BIN / "mypy"),),
-            (str(BIN / "python"), "canfar_spawner/local/environments.py", "web", "lint:check"),
-            (str(BIN / "python"), "canfar_spawner/local/environments.py", "web", "typecheck"),
+            (str(BIN / "python"), "-m", "canfar_spawner.local.build", "web", "lint:check"),
+            (str(BIN / "python"), "-m", "canfar_spawner.local.build", "web", "typecheck"),
         ),
     ),
-    "core": Stage("core, site files, pages", (_pytest("tests/core", "tests/site", "tests/portal"),)),
+    "core": Stage(
+        "core, site files, pages", (_pytest("tests/core", "tests/site", "tests/portal"),)
+    ),
     "house": Stage("documents and house rules", (_pytest("tests/house"),)),
     "hub": Stage("handlers and roles on a hub in process", (_pytest("tests/hub"),)),
     "local": Stage("supervisor, sandbox, environments", (_pytest("tests/local"),)),
     "contract": Stage("back ends on the real thing", (_pytest("tests/contract"),)),
     "system": Stage("the real hub as a process", (_pytest("tests/system"),)),
     "browser": Stage("the real hub in Chromium", (_pytest("tests/browser"),)),
-    "docs": Stage("screenshots for the documents", (_pytest("tests/browser", "--keep-screenshots"),), default=False),
+    "docs": Stage(
+        "screenshots for the documents",
+        (_pytest("tests/browser", "--keep-screenshots"),),
+        default=False,
+    ),
 }
 
 
@@ -71,7 +77,10 @@ def _run(stage: Stage) -> Outcome:
     outcome = Outcome()
     started = time.monotonic()
     for command in stage.commands:
-        print(f"--- {' '.join(Path(word).name if '/' in word else word for word in command)}", flush=True)
+        print(
+            f"--- {' '.join(Path(word).name if '/' in word else word for word in command)}",
+            flush=True,
+        )
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

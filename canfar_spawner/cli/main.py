@@ -36,12 +36,16 @@ def check(catalogue: Path, users: Path) -> int:
     if policy is not None and people is not None:
         for project in policy.projects:
             if project.group not in people.groups:
-                print(f"{users}: groups: the project {project.name} needs the group {project.group}")
+                print(
+                    f"{users}: groups: the project {project.name} needs the group {project.group}"
+                )
                 problems += 1
         for container in policy.catalogue.containers:
             for group in container.groups:
                 if group not in people.groups:
-                    print(f"{users}: groups: only {group} may start {container.name}; nobody is in it")
+                    print(
+                        f"{users}: groups: only {group} may start {container.name}; nobody is in it"
+                    )
                     problems += 1
     if problems:
         print(f"{problems} {'mistake' if problems == 1 else 'mistakes'}")
@@ -77,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(typescript(), end="")
         case "run" | "stop":
             from canfar_spawner.local import serve
-            from canfar_spawner.local.site import SettingError
+            from canfar_spawner.local.settings import SettingError
 
             try:
                 action = serve.run if arguments.command == "run" else serve.stop
@@ -85,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (SettingError, SiteFileError) as error:
                 print(error, file=sys.stderr)
                 return _MISUSED
+        case _:
+            raise AssertionError(arguments.command)
     return 0
 
 

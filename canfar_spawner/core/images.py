@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Self
 
+from typing_extensions import override
+
 from canfar_spawner.core.errors import Invalid, NotAllowed, listing, shown
 from canfar_spawner.core.frozen import Frozen
 
@@ -58,9 +60,7 @@ class ImageRef(Frozen):
         """
 
         def refuse(why: str) -> Invalid:
-            return Invalid(
-                f"{shown(text)} is not an image reference: {why}. {_SHAPE}", field=field
-            )
+            return Invalid(f"{shown(text)} is not an image reference: {why}. {_SHAPE}", field=field)
 
         if len(text) > _LONGEST + 129 + 72:
             raise refuse(f"it has {len(text)} characters")
@@ -98,6 +98,7 @@ class ImageRef(Frozen):
         """The reference without tag and digest."""
         return f"{self.registry}/{self.project}/{self.repository}"
 
+    @override
     def __str__(self) -> str:
         """Write the reference back, exactly as it would be pulled."""
         tag = f":{self.tag}" if self.tag else ""
@@ -112,6 +113,7 @@ class ImageSource(Frozen):
     project: str | None = None
     """None permits every project of the registry."""
 
+    @override
     def __str__(self) -> str:
         """Write it as the catalogue does."""
         return self.registry if self.project is None else f"{self.registry}/{self.project}"

@@ -140,12 +140,14 @@ def plan_session(
         spec = KINDS[kind]
         image = policy.catalogue.image(container, version)
         title, version_name = container.title, version.name
-        entry = Entry.DIRECT if spec.entry is Entry.DIRECT and container.entry is Entry.DIRECT else (
-            Entry.GATEWAY
+        entry = (
+            Entry.DIRECT
+            if spec.entry is Entry.DIRECT and container.entry is Entry.DIRECT
+            else (Entry.GATEWAY)
         )
         port = container.port or spec.port
-        keeps_prefix = spec.keeps_prefix if container.keeps_prefix is None else (
-            container.keeps_prefix
+        keeps_prefix = (
+            spec.keeps_prefix if container.keeps_prefix is None else (container.keeps_prefix)
         )
     else:
         if request.image is None:  # pragma: no cover - `_container` has refused it

@@ -202,8 +202,7 @@ def _env(options: Mapping[str, object]) -> tuple[tuple[str, SecretStr], ...]:
         if not isinstance(text, str) or not _fits_exec(text):
             # The value is not repeated: it may be a secret.
             raise Invalid(
-                f"The value of {key} must be text of at most {_LONGEST_TEXT} bytes"
-                " without a NUL.",
+                f"The value of {key} must be text of at most {_LONGEST_TEXT} bytes without a NUL.",
                 field="env",
             )
         pairs.append((key, SecretStr(text)))
@@ -273,9 +272,7 @@ def parse_request(options: object) -> SessionRequest:
             )
     container, profile = _word(options, "container"), _word(options, "profile")
     if container is not None and profile is not None:
-        raise Invalid(
-            "profile is another word for container; give one of them.", field="profile"
-        )
+        raise Invalid("profile is another word for container; give one of them.", field="profile")
     image_text = _text(options, "image")
     chosen = container or profile
     if (chosen is None) == (image_text is None):
@@ -367,7 +364,9 @@ def options_from_fields(fields: Mapping[str, Sequence[str]]) -> dict[str, object
         if not given:
             continue
         if len(given) > 1:
-            raise Invalid(f"{shown(field)} is given {len(given)} times; once is enough.", field=field)
+            raise Invalid(
+                f"{shown(field)} is given {len(given)} times; once is enough.", field=field
+            )
         text = given[0]
         if field in _NUMBERS and _DECIMAL.fullmatch(text):
             options[field] = _plain(Decimal(text))

@@ -185,7 +185,11 @@ def plan_resources(
     partly = (cores is None) != (memory is None)
     return ResourcePlan(
         allocation=(
-            Allocation.FIXED if fixed else Allocation.PARTLY_FIXED if partly else Allocation.FLEXIBLE
+            Allocation.FIXED
+            if fixed
+            else Allocation.PARTLY_FIXED
+            if partly
+            else Allocation.FLEXIBLE
         ),
         cores_request=cores_request,
         cores_limit=cores_limit,

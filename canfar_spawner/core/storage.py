@@ -94,7 +94,11 @@ def _projects(
         if project not in mine:
             raise NotAllowed(
                 f"The project {shown(project)} is not one of yours"
-                + (f"; yours are {listing(mine, conjunction='and')}." if mine else "; you have none.")
+                + (
+                    f"; yours are {listing(mine, conjunction='and')}."
+                    if mine
+                    else "; you have none."
+                )
                 + " Its group's administrator can add you.",
                 field="projects",
                 allowed=mine,
@@ -142,9 +146,7 @@ def plan_storage(
         )
         for project in _projects(projects, identity, known_projects)
     ]
-    mounts.append(
-        Mount(path=SCRATCH, area=Area.SCRATCH, name="", persistence=Persistence.WIPED)
-    )
+    mounts.append(Mount(path=SCRATCH, area=Area.SCRATCH, name="", persistence=Persistence.WIPED))
     if policy.shared_memory_gb:
         mounts.append(
             Mount(

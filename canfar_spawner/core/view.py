@@ -6,7 +6,7 @@ import types
 import typing
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.kinds import KINDS, SessionKind
@@ -15,7 +15,7 @@ from canfar_spawner.core.resources import GIB, Allocation, number
 from canfar_spawner.core.status import REASONS, Evidence, Phase, Reason, Status, status_of
 from canfar_spawner.core.storage import Area
 
-VIEW_VERSION = 1
+VIEW_VERSION: Final = 1
 
 
 class SessionView(Frozen):

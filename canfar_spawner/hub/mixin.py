@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from jupyterhub import orm
-from jupyterhub.spawner import SpawnException, Spawner
+from jupyterhub.spawner import Spawner, SpawnException
 from pydantic import SecretStr
 from sqlalchemy.orm import object_session
 from traitlets import default
+from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.errors import Invalid, SessionError
@@ -94,6 +95,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             raise refusal(Invalid("This form is too old. Open it again and launch."))
         return without_secrets(options_of(admission.request))
 
+    @override
     def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, object]:
         """Never give options: a link fills the form and launches nothing."""
         raise DeepLink
@@ -133,6 +135,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
 
     # State: committed before the back end is asked for anything.
 
+    @override
     def get_state(self) -> dict[str, Any]:
         """Give what finds the session again after a restart of the hub."""
         state: dict[str, Any] = super().get_state()
@@ -143,6 +146,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             }
         return state
 
+    @override
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the session that a hub before this one has started."""
         super().load_state(state)
@@ -152,6 +156,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self._token_id = kept.get("token_id")
             self.evidence = Evidence(life=Life.UNKNOWN)
 
+    @override
     def clear_state(self) -> None:
         """Forget the session."""
         super().clear_state()
@@ -160,6 +165,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
 
     def _commit_state(self) -> None:
         db = object_session(self.orm_spawner)
+        if db is None:
+            return
         token = orm.APIToken.find(db, self.api_token)
         self._token_id = token.id if token else None
         self.orm_spawner.state = self.get_state()
@@ -171,6 +178,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """Bring the session up and give its address; implemented by the back end's spawner."""
         raise NotImplementedError
 
+    @override
     async def start(self) -> str:
         """Start the session and wait until its program answers."""
         plan = self.plan
@@ -219,6 +227,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         )
         return self.evidence
 
+    @override
     async def poll(self) -> int | None:
         """Say whether the session has ended, with its exit code; None means it has not.
 
@@ -229,12 +238,14 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             return None
         return evidence.exit_code or 0
 
-    async def stop(self, now: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - JupyterHub's signature
+    @override
+    async def stop(self, now: bool = False) -> None:
         """End the session with everything it started."""
         if self.plan is not None:
             await self.platform.backend.stop(self.plan.launch)
             await self.look()
 
+    @override
     async def run_post_stop_hook(self) -> None:
         """Write down why the session ended and see that nothing of it stays behind."""
         if self.plan is not None:
@@ -254,7 +265,12 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         task.add_done_callback(self._tasks.discard)
 
     def tell(
-        self, what: What, *, phase: Phase | None = None, reason: Reason = Reason.NONE, by: str = "hub"
+        self,
+        what: What,
+        *,
+        phase: Phase | None = None,
+        reason: Reason = Reason.NONE,
+        by: str = "hub",
     ) -> None:
         """Put an event into the outbox."""
         if self.plan is not None:
@@ -280,6 +296,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         url = f"{self.user.base_url}{self.name}/" if self.name else self.user.base_url
         return session_view(self.plan, self.evidence, answers=bool(self.ready), url=url)
 
+    @override
     async def progress(self) -> AsyncIterator[dict[str, object]]:
         """Tell the phases of the start as they come."""
         told: set[Phase] = set()

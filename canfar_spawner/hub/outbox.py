@@ -41,7 +41,7 @@ class Outbox:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            self._log.error("The event %s could not be kept: %s", line.strip(), error)  # noqa: TRY400 - no traceback for a full disk
+            self._log.error("The event %s could not be kept: %s", line.strip(), error)
 
     def _read(self) -> tuple[list[SessionEvent], list[int]]:
         """Give the waiting events and, for each, where the next line begins."""

@@ -14,6 +14,7 @@ from typing import Any
 from jupyterhub import orm
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import object_session
+from typing_extensions import override
 
 from canfar_spawner.core.errors import SessionError
 from canfar_spawner.core.request import options_of, parse_request, without_secrets
@@ -84,6 +85,7 @@ async def remove_row(spawner: Any, *, after: float, log: logging.Logger) -> None
 class NoOptionsInLog(logging.Filter):
     """Keeps options of a PATCH, and the tracebacks of deep links, out of the hub's log."""
 
+    @override
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten or drop a record."""
         message = str(record.msg)

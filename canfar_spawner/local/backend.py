@@ -120,9 +120,7 @@ class LocalBackend:
         offer = self.offer(container)
         if not offer.available:
             hint = f" Run: {offer.command}" if offer.command else ""
-            raise NotAllowed(
-                f"{offer.reason}{hint}", field="container", code=_offer_code(offer)
-            )
+            raise NotAllowed(f"{offer.reason}{hint}", field="container", code=_offer_code(offer))
         if plan.version != container.default_version.name:
             raise NotAllowed(
                 f"This machine has {container.title} {container.default_version.name} only;"

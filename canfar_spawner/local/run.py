@@ -1,8 +1,8 @@
 """``canfar-run``: the supervisor of one local session or job; standard library only.
 
-``python -I run.py <launch directory>`` reads ``spec.json`` there, starts the program, and sees to
-it that nothing of it is left when it ends. The exclusive lock on ``lock`` is the proof of life: a
-pid alone proves nothing, since pids are used again.
+``python -I run.py <launch directory>`` reads ``spec.json`` there, starts the program once, and
+leaves nothing of it behind when it ends. The exclusive lock on ``lock`` is the proof of life: a
+pid alone proves nothing, since pids are used again. This module also reads back what it writes.
 """
 
 from __future__ import annotations
@@ -13,42 +13,57 @@ import fcntl
 import json
 import os
 import resource
-import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-MARK = "CANFAR_LAUNCH_ID"
-"""The variable that marks every process of a launch."""
+if not __package__:
+    # Started by its path in isolated mode, where nothing says where the package is.
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-TAKEN, HAS_RUN, CLEANED, BROKEN = 3, 4, 5, 2
-"""Exit statuses: another supervisor has it; it has ended; its supervisor was lost; no spec."""
+from canfar_spawner.local import processes
+from canfar_spawner.local.processes import Process
+from canfar_spawner.local.wipe import wipe
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_LOOK_EVERY = 0.05
-_UNKILLABLE = 20.0
-"""Seconds after which a process that survives SIGKILL, stuck in the kernel, is left alone."""
-_PROC = Path("/proc")
+MARK: Final = "CANFAR_LAUNCH_ID"
+"""The variable by which every process of a launch is found, wherever it has gone."""
+
+START_FAILED, BROKEN, TAKEN, HAS_ENDED, FINISHED_FOR = 1, 2, 3, 4, 5
+"""Exit statuses: the program did not start; no usable spec; another supervisor has the launch;
+it has ended before; an earlier supervisor was killed and this one finished for it."""
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_LOCK_WITHIN = 1.0
+_LOCK_EVERY = 0.02
+_LOOK_FIRST, _LOOK_LAST = 0.01, 0.5
+_LOOK_AT_CLOCK = 60.0
+_STOP_ROUNDS = 20
+_UMASK = 0o022
+_DEFAULTS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)
+_LOADER = ("LD_", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH")
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
 class LaunchState:
-    """What a supervisor has written down of its launch."""
+    """What a supervisor has written down of its launch; never a secret."""
 
     phase: str
     """``starting``, ``running`` or ``ended``."""
     launch_id: str
-    supervisor_pid: int
-    supervisor_ticks: int
+    supervisor: Process
     boot_id: str
+    at: float
+    """When the supervisor began."""
+    session: str = ""
+    owner: str = ""
     port: int | None = None
-    program_pid: int | None = None
+    program: Process | None = None
     started_at: float | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -58,243 +73,246 @@ class LaunchState:
     out_of_memory: bool = False
     peak_memory_bytes: int | None = None
     unwiped: int = 0
+    """How many paths could not be removed."""
     ended_at: float | None = None
 
+    @property
+    def supervisor_pid(self) -> int:
+        """The supervisor's pid; only `is_alive` says whether it is still its own."""
+        return self.supervisor.pid
 
-def read_state(launch: Path) -> LaunchState | None:
-    """Read what was written down; None where nothing was.
+
+# What the hub asks.
+
+
+def read_state(launch_dir: Path) -> LaunchState | None:
+    """Read what a supervisor has written down; None where none has begun.
 
     Raises
     ------
     OSError
-        It cannot be read.
+        It is there and cannot be read.
     ValueError
         It is not what a supervisor writes.
     """
     try:
-        content = json.loads((launch / "state.json").read_text())
+        content = json.loads((launch_dir / "state.json").read_text())
     except FileNotFoundError:
         return None
     try:
-        return LaunchState(**content)
-    except TypeError as error:
-        raise ValueError(f"{launch}/state.json: {error}") from None
+        program = content.pop("program")
+        return LaunchState(
+            supervisor=Process(**content.pop("supervisor")),
+            program=Process(**program) if program else None,
+            **content,
+        )
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError(f"{launch_dir}/state.json is not a supervisor's") from None
 
 
-def is_alive(launch: Path) -> bool:
+def is_alive(launch_dir: Path) -> bool:
     """Say whether a supervisor holds the lock of a launch; never makes the file.
 
     Raises
     ------
     OSError
-        The lock cannot be looked at.
+        The lock cannot be looked at, so nothing is known.
     """
     try:
-        descriptor = os.open(launch / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+        lock = os.open(launch_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # Not left to close: a process being forked right now would keep the lock for a moment.
+        fcntl.flock(lock, fcntl.LOCK_UN)
     except BlockingIOError:
         return True
     finally:
-        os.close(descriptor)
+        os.close(lock)
     return False
 
 
-def _boot_id() -> str:
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+def stop(launch_dir: Path) -> bool:
+    """Ask the supervisor of a launch to end it; a second time skips the grace.
 
-
-def _start_ticks(pid: int) -> int | None:
-    """Give when a process started, in ticks since boot; None where there is none."""
-    try:
-        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-def stop(launch: Path) -> bool:
-    """Ask the supervisor of a launch to end it; says whether there was one to ask."""
-    state = read_state(launch)
-    if state is None or state.phase == "ended" or not is_alive(launch):
+    Returns
+    -------
+    bool
+        Whether there was one to ask. A later process with the same pid is never signalled.
+    """
+    state = read_state(launch_dir)
+    if state is None or state.phase == "ended" or state.boot_id != processes.boot_id():
         return False
-    same = state.boot_id == _boot_id() and _start_ticks(state.supervisor_pid) == state.supervisor_ticks
-    if same:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(state.supervisor_pid, signal.SIGTERM)
-            return True
-    return False
+    seen = processes.look_at(state.supervisor.pid)
+    if seen is None or seen.process != state.supervisor:
+        return False
+    try:
+        os.kill(state.supervisor.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in (_PROC / str(pid) / "task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += map(int, task.read_text().split())
-    return found
+# Supervising.
 
 
-def _descendants(pid: int) -> set[int]:
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        children = [child for child in _children(waiting.pop()) if child not in found]
-        found.update(children)
-        waiting += children
-    return found
+@dataclass(frozen=True)
+class _Spec:
+    """What the hub orders."""
+
+    launch_id: str
+    session: str
+    owner: str
+    argv: list[str]
+    env: dict[str, str]
+    log: str
+    cwd: str | None = None
+    user: dict[str, Any] | None = None
+    """Whom to become before the program starts: ``uid``, ``gid`` and ``groups``."""
+    log_owner: list[int] | None = None
+    """Uid and gid of the log; the user's own where one is given."""
+    umask: int | None = None
+    grace: float = 10.0
+    wipe: Sequence[str] = ()
+    port: int | None = None
+    deadline: float | None = None
 
 
-def _marked(launch_id: str) -> set[int]:
-    """Find every process that carries the mark of a launch, wherever it has gone."""
-    mark = f"{MARK}={launch_id}".encode()
-    found = set()
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.add(int(entry.name))
-    return found - {os.getpid()}
-
-
-def _send(pids: set[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _wipe(path: Path) -> int:
-    """Remove a tree without following a link out of it; gives how much could not be removed."""
-    left = 0
-
-    def again(function: Any, name: str, _error: object) -> None:
-        nonlocal left
-        parent = os.path.dirname(name)
-        for directory in (parent, name):
-            with contextlib.suppress(OSError):
-                if stat.S_ISDIR(os.lstat(directory).st_mode):
-                    os.chmod(directory, 0o700)  # noqa: S103 - the owner alone
-        try:
-            if function in (os.rmdir, os.unlink):
-                function(name)
-            else:
-                shutil.rmtree(name)
-        except FileNotFoundError:
-            return
-        except OSError:
-            left += 1
-
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        if sys.version_info >= (3, 12):
-            shutil.rmtree(path, onexc=again)
-        else:
-            shutil.rmtree(path, onerror=again)
-    return left
+def _read_spec(launch_dir: Path) -> _Spec:
+    """Read the order; a ValueError never repeats what it says, which may be secret."""
+    try:
+        spec = _Spec(**json.loads((launch_dir / "spec.json").read_text()))
+        user = spec.user or {"uid": 0, "gid": 0, "groups": []}
+        texts = [spec.launch_id, spec.session, spec.owner, spec.log, spec.cwd or "", *spec.wipe]
+        numbers = [spec.umask or 0, spec.grace, spec.port or 0, spec.deadline or 0, user["uid"]]
+        # Joining and adding fail where anything is of the wrong kind.
+        "".join(texts + spec.argv + [*spec.env.values()])
+        sum(numbers + [user["gid"]] + user["groups"] + (spec.log_owner or []))
+    except OSError as error:
+        raise ValueError(f"spec.json: {error.strerror}") from None
+    except (TypeError, ValueError, AttributeError, KeyError):
+        raise ValueError("spec.json is not what the hub writes") from None
+    if not spec.argv:
+        raise ValueError("spec.json names no program")
+    return spec
 
 
 class Supervisor:
-    """Runs the program of one launch.
+    """Runs the program of one launch, whose lock the caller holds.
 
     Parameters
     ----------
-    launch : Path
-        The directory of the launch.
-    lock : int
-        The descriptor that holds its lock.
+    launch_dir : Path
+    state : LaunchState
+        How this supervisor introduces itself.
     """
 
-    def __init__(self, launch: Path, lock: int) -> None:
-        self.launch = launch
-        self._lock = lock
-        self._program: subprocess.Popen[bytes] | None = None
+    def __init__(self, launch_dir: Path, state: LaunchState) -> None:
+        self._dir = launch_dir
+        self._state = state
+        self._mark = f"{MARK}={state.launch_id}".encode()
         self._orders = 0
-        self._state: dict[str, Any] = {
-            "phase": "starting",
-            "launch_id": launch.name,
-            "supervisor_pid": os.getpid(),
-            "supervisor_ticks": _start_ticks(os.getpid()),
-            "boot_id": _boot_id(),
-        }
+        self._program: int | None = None
+        self._status: int | None = None
+        self._roots = {os.getpid()}
 
-    def _write(self, **news: object) -> None:
-        self._state.update(news)
-        partial = self.launch / "state.new"
+    def write(self, **news: Any) -> None:
+        """Replace the state file, so that a reader sees the old or the new one."""
+        self._state = replace(self._state, **news)
+        partial = self._dir / "state.new"
         with partial.open("w") as file:
-            json.dump(self._state, file)
+            os.fchmod(file.fileno(), 0o644)
+            json.dump(asdict(self._state), file)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)
-        partial.replace(self.launch / "state.json")
-
-    def _end(self, reason: str, **news: object) -> None:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._write(
-            phase="ended",
-            reason=reason,
-            ended_at=time.time(),
-            peak_memory_bytes=usage.ru_maxrss * 1024,
-            **news,
-        )
-        (self.launch / "spec.json").unlink(missing_ok=True)
-
-    def _order(self, _number: int, _frame: FrameType | None) -> None:
-        self._orders += 1
-
-    def clean_up_after(self, spec: dict[str, Any]) -> int:
-        """Finish for a supervisor that was killed: the program is never started again."""
-        self._kill_rest(grace=0)
-        unwiped = sum(_wipe(Path(path)) for path in spec.get("wipe", []))
-        self._end("supervisor_lost", unwiped=unwiped)
-        return CLEANED
-
-    def run(self, spec: dict[str, Any]) -> int:
-        """Run the program to its end and see that nothing stays behind."""
-        for number in (signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._order)
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._write(port=spec.get("port"))
+        partial.replace(self._dir / "state.json")
+        directory = os.open(self._dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._program = self._start(spec, libc)
-        except OSError as error:
-            self._finish("start_failed", spec, detail=f"{error.filename}: {error.strerror}")
-            return 1
-        self._write(phase="running", program_pid=self._program.pid, started_at=time.time())
-        reason = self._wait(spec.get("deadline"))
-        self._kill_rest(grace=0 if reason == "exited" else float(spec.get("grace", 10)))
-        status = self._program.poll()
-        ended = {
-            "exit_code": status if status is not None and status >= 0 else None,
-            "signal": -status if status is not None and status < 0 else None,
-        }
-        self._finish(reason, spec, **ended)
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def end(self, reason: str, **news: Any) -> None:
+        """Write down the end and remove the order, which holds secrets."""
+        self.write(phase="ended", reason=reason, ended_at=time.time(), **news)
+        (self._dir / "spec.json").unlink(missing_ok=True)
+
+    def run(self, spec: _Spec) -> int:
+        """Run the program to its end; nothing of it stays behind."""
+        self.write(session=spec.session, owner=spec.owner, port=spec.port)
+        if spec.deadline is not None and time.time() >= spec.deadline:
+            self.end("deadline", unwiped=sum(map(wipe, spec.wipe)))
+            return 0
+        kills_before = processes.oom_kills()
+        try:
+            self._program = self._start(spec)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+            self.end("start_failed", detail=str(words), unwiped=sum(map(wipe, spec.wipe)))
+            return START_FAILED
+        try:
+            self.write(
+                phase="running", program=processes.identify(self._program), started_at=time.time()
+            )
+            reason = self._wait(spec.deadline)
+        finally:
+            own_end = self._status
+            self._end_all(spec.grace)
+        status = self._status or 0
+        killed = own_end in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        self.end(
+            reason,
+            exit_code=status if status >= 0 else None,
+            signal=-status if status < 0 else None,
+            out_of_memory=killed and processes.oom_kills() > kills_before,
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+            unwiped=sum(map(wipe, spec.wipe)),
+        )
         return 0
 
-    def _finish(self, reason: str, spec: dict[str, Any], **news: object) -> None:
-        unwiped = sum(_wipe(Path(path)) for path in spec.get("wipe", []))
-        self._end(reason, unwiped=unwiped, **news)
+    def finish_for(self, lost: LaunchState | None, paths: Iterable[str]) -> int:
+        """Do what a killed supervisor could not; the program is never started again."""
+        if lost is not None:
+            program, this = lost.program, self._state
+            found = program and processes.identify(program.pid)
+            if found and found == program and lost.boot_id == this.boot_id:
+                self._roots.add(found.pid)
+            self._state = replace(lost, supervisor=this.supervisor, boot_id=this.boot_id)
+        self._end_all(0.0)
+        self.end("supervisor_lost", unwiped=sum(map(wipe, paths)))
+        return FINISHED_FOR
 
-    def _start(self, spec: dict[str, Any], libc: ctypes.CDLL) -> subprocess.Popen[bytes]:
-        user = spec.get("user") or {}
-        umask = spec.get("umask")
-        log = os.open(
-            spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+    def _start(self, spec: _Spec) -> int:
+        user = spec.user or {}
+        if os.geteuid() == 0 and not user and any(key.startswith(_LOADER) for key in spec.env):
+            # bubblewrap and setpriv would obey these while they are still root.
+            raise ValueError("a variable of the dynamic loader cannot be set by a hub of root")
+        libc = ctypes.CDLL(None)
+        supervisor = os.getpid()
 
-        def before_exec() -> None:
-            # Runs after the change of user, which would clear it.
+        def become_program() -> None:
+            # Runs after the change of user, which would take the first of these back.
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if user:
+                libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            if os.getppid() != supervisor:
+                os._exit(1)
+            for number in _DEFAULTS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        log = os.open(spec.log, flags, 0o600)
         try:
-            return subprocess.Popen(
-                spec["argv"],
-                env=spec["env"],
-                cwd=spec.get("cwd"),
+            owner = spec.log_owner or (user and [user["uid"], user["gid"]])
+            if owner:
+                # Programs open /dev/stderr anew, which asks for the file's own permissions.
+                os.fchown(log, *owner)
+            started = subprocess.Popen(
+                spec.argv,
+                env={**spec.env, MARK: spec.launch_id},
+                cwd=spec.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -302,56 +320,164 @@ class Supervisor:
                 user=user.get("uid"),
                 group=user.get("gid"),
                 extra_groups=user.get("groups"),
-                umask=-1 if umask is None else umask,
-                preexec_fn=before_exec,  # noqa: PLW1509 - the supervisor has one thread
+                umask=_UMASK if spec.umask is None else spec.umask,
+                preexec_fn=become_program,  # noqa: PLW1509 - the supervisor has one thread
             )
         finally:
             os.close(log)
+        # It is waited for together with the orphans, not by this object.
+        started.returncode = 0
+        return started.pid
+
+    def _rest_until(self, seconds: float) -> None:
+        """Sleep until a child ends, an order comes or the time is up; bury the dead."""
+        came = signal.sigtimedwait(_SIGNALS, max(0.0, seconds))
+        if came is not None and came.si_signo == signal.SIGTERM:
+            self._orders += 1
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._program:
+                    self._status = os.waitstatus_to_exitcode(ended[1])
 
     def _wait(self, deadline: float | None) -> str:
-        assert self._program is not None  # noqa: S101 - set by the only caller
-        while self._program.poll() is None:
+        while True:
+            left = _LOOK_AT_CLOCK if deadline is None else deadline - time.time()
+            self._rest_until(min(left, _LOOK_AT_CLOCK))
             if self._orders:
                 return "stopped"
+            if self._status is not None:
+                return "exited"
             if deadline is not None and time.time() >= deadline:
                 return "deadline"
-            self._reap()
-            time.sleep(_LOOK_EVERY)
-        return "exited"
 
-    def _reap(self) -> None:
-        """Bury orphans that were given to this process; the program itself is Popen's."""
-        for child in _children(os.getpid()):
-            if self._program is None or child != self._program.pid:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(child, os.WNOHANG)
-        if self._program is not None:
-            self._program.poll()
+    def _remaining(self) -> dict[int, processes.Seen]:
+        """Find what is left of the launch: what descends from it, and what processes.carries its mark."""
+        seen = processes.look_at_all()
+        below: dict[int, list[int]] = {}
+        for pid, look in seen.items():
+            below.setdefault(look.parent, []).append(pid)
+        found = {pid for pid in seen if processes.carries(pid, self._mark)} | self._roots
+        waiting = list(found)
+        while waiting:
+            fresh = [pid for pid in below.get(waiting.pop(), ()) if pid not in found]
+            found.update(fresh)
+            waiting += fresh
+        found.discard(os.getpid())
+        return {pid: seen[pid] for pid in found if pid in seen and processes.reachable(pid)}
 
-    def _rest(self) -> set[int]:
-        alive = _descendants(os.getpid()) | _marked(self.launch.name)
-        return {pid for pid in alive if not _is_zombie(pid)}
-
-    def _kill_rest(self, *, grace: float) -> None:
+    def _end_all(self, grace: float) -> None:
         """End every process of the launch: by request first, then without asking."""
-        until = time.monotonic() + grace
-        orders = self._orders
-        if grace:
-            # Each once: a program that saves its state at the first must not get a second.
-            _send(self._rest(), signal.SIGTERM)
-        while (rest := self._rest()) and time.monotonic() < until + _UNKILLABLE:
-            if time.monotonic() >= until or self._orders > orders:
-                _send(rest, signal.SIGKILL)
-            self._reap()
-            time.sleep(_LOOK_EVERY)
-        self._reap()
+        kill_at = time.monotonic() + grace
+        asked: set[Process] = set()
+        pause = _LOOK_FIRST
+        while remaining := self._remaining():
+            if self._orders > 1 or time.monotonic() >= kill_at:
+                self._kill(remaining)
+            else:
+                # The sandbox's outer end would take the program along before it has tidied up.
+                fresh = {
+                    pid: look.process
+                    for pid, look in remaining.items()
+                    if look.process not in asked
+                    and not (pid == self._program and processes.holds_namespace(pid, remaining))
+                }
+                processes.send(sorted(fresh, key=lambda pid: pid != self._program), signal.SIGTERM)
+                asked.update(fresh.values())
+            self._rest_until(pause)
+            pause = min(2 * pause, _LOOK_LAST)
+        self._rest_until(0)
+
+    def _kill(self, remaining: dict[int, processes.Seen]) -> None:
+        """Stop all first, so that none forks while the others are killed, then kill."""
+        stopped: set[int] = set()
+        for _ in range(_STOP_ROUNDS):
+            fresh = remaining.keys() - stopped
+            if not fresh:
+                break
+            processes.send(fresh, signal.SIGSTOP)
+            stopped |= fresh
+            remaining = self._remaining()
+        if self._program is not None:
+            # The program began a session, so no group of a descendant reaches beyond the launch;
+            # a group is signalled at once, which also meets a process that forks and exits.
+            for group in {look.group for look in remaining.values()} - {os.getpgrp()}:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL)
+        processes.send(stopped | remaining.keys(), signal.SIGKILL)
 
 
-def _is_zombie(pid: int) -> bool:
+def _lock(launch_dir: Path) -> int | None:
+    """Take the lock for as long as this process lives; None where another has it."""
+    lock = os.open(launch_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + _LOCK_WITHIN
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # A hub that looks whether it is taken holds it for an instant.
+            if time.monotonic() >= until:
+                os.close(lock)
+                return None
+            time.sleep(_LOCK_EVERY)
+        else:
+            return lock
+
+
+def _detach() -> None:
+    """Become a session of its own that adopts orphans and hears two signals only when it asks."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    # Where a parent ignored it, the kernel would bury children before their status is read.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with contextlib.suppress(PermissionError):
+        os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    if nothing:
+        os.close(nothing)
+    os.chdir("/")
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _supervise(launch_dir: Path) -> int:
+    """Run the launch if nobody has before, else see that it has ended; the lock is held."""
+    before: LaunchState | None = None
+    begun = True
     try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (OSError, IndexError):
-        return True
+        before = read_state(launch_dir)
+        begun = before is not None
+    except ValueError:
+        # Something has run, so the program may not be started again.
+        pass
+    if before is not None and before.phase == "ended":
+        # The earlier supervisor may have been killed between its last two steps.
+        (launch_dir / "spec.json").unlink(missing_ok=True)
+        return HAS_ENDED
+    spec, problem = None, ""
+    try:
+        spec = _read_spec(launch_dir)
+    except ValueError as error:
+        problem = str(error)
+    known = before or spec
+    itself = processes.identify(os.getpid())
+    assert itself is not None  # noqa: S101 - this process runs
+    supervisor = Supervisor(
+        launch_dir,
+        LaunchState(
+            phase="starting",
+            launch_id=known.launch_id if known else launch_dir.name,
+            supervisor=itself,
+            boot_id=processes.boot_id(),
+            at=time.time(),
+        ),
+    )
+    if begun:
+        return supervisor.finish_for(before, spec.wipe if spec else ())
+    if spec is None:
+        supervisor.end("start_failed", detail=problem)
+        return BROKEN
+    return supervisor.run(spec)
 
 
 def main(argv: list[str]) -> int:
@@ -359,27 +485,16 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         sys.stderr.write("usage: canfar-run <launch directory>\n")
         return BROKEN
-    launch = Path(argv[0]).resolve()
-    lock = os.open(launch / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    launch_dir = Path(argv[0]).resolve()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return TAKEN
-    if os.getsid(0) != os.getpid():
-        with contextlib.suppress(PermissionError):
-            os.setsid()
-    supervisor = Supervisor(launch, lock)
-    before = read_state(launch)
-    if before is not None and before.phase == "ended":
-        return HAS_RUN
-    try:
-        spec = json.loads((launch / "spec.json").read_text())
-        if not isinstance(spec, dict) or not spec.get("argv"):
-            raise ValueError("no argv")
-    except (OSError, ValueError) as error:
-        supervisor._end("start_failed", detail=f"spec.json: {type(error).__name__}")  # noqa: SLF001
+        lock = _lock(launch_dir)
+    except OSError as error:
+        sys.stderr.write(f"canfar-run: {error.filename}: {error.strerror}\n")
         return BROKEN
-    return supervisor.clean_up_after(spec) if before is not None else supervisor.run(spec)
+    if lock is None:
+        return TAKEN
+    _detach()
+    return _supervise(launch_dir)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 
 from canfar_spawner.core.policy import SitePolicy
-from canfar_spawner.local import environments, run as supervisor
+from canfar_spawner.local import environments
+from canfar_spawner.local import run as supervisor
 from canfar_spawner.local.sample_project import provide
-from canfar_spawner.local.site import (
+from canfar_spawner.local.settings import (
     LocalSettings,
     SettingError,
     demo_password,
@@ -64,7 +65,7 @@ def _preparing(settings: LocalSettings, policy: SitePolicy) -> Iterator[None]:
         yield
         return
     builder = subprocess.Popen(
-        [sys.executable, environments.__file__, "prepare", "--quiet", *missing],
+        [sys.executable, "-m", "canfar_spawner.local.build", "prepare", "--quiet", *missing],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -93,9 +94,7 @@ def run(environ: Mapping[str, str]) -> int:
     policy = load(_site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml"), SitePolicy)
     users = load(_site_file(environ, "CANFAR_HUB_USERS", "users.yaml"), Users)
     if not port_is_free(settings.port):
-        raise SettingError(
-            f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT."
-        )
+        raise SettingError(f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT.")
     prepare_data(settings)
     password = demo_password(settings)
     provide(settings.data, policy, users, say=_say)

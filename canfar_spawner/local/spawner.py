@@ -8,6 +8,7 @@ from typing import Any
 from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from traitlets import Float, default
+from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.errors import StartFailed
@@ -61,11 +62,13 @@ class LocalSpawner(SessionSpawnerMixin):
             raise TypeError("LocalSpawner needs the local back end; see hub_config/")
         return backend
 
+    @override
     def apply_plan(self, plan: SessionPlan) -> None:
         """Choose a port and the page to open with."""
         self.port = random_port()
         self.default_url = start_url(plan)
 
+    @override
     def get_state(self) -> dict[str, Any]:
         """Add the port, which JupyterHub stores only after a start is over."""
         state = super().get_state()
@@ -73,6 +76,7 @@ class LocalSpawner(SessionSpawnerMixin):
             state[_STATE] = self.port
         return state
 
+    @override
     def load_state(self, state: dict[str, Any]) -> None:
         """Take the port up again."""
         super().load_state(state)
@@ -82,6 +86,7 @@ class LocalSpawner(SessionSpawnerMixin):
     def _url(self) -> str:
         return f"http://{self.ip}:{self.port}"
 
+    @override
     async def launch(self, plan: SessionPlan, secrets: Secrets) -> str:
         """Start the session's program and wait until it answers."""
         self.enter(Phase.PREPARING)
@@ -126,6 +131,7 @@ class LocalSpawner(SessionSpawnerMixin):
         # The client reports what is no answer at all as 599.
         return bool(answer.code < _SERVER_ERROR)
 
+    @override
     async def get_url(self) -> str:
         """Wait, after a restart of the hub, for a session that was still starting.
 

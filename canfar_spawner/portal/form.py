@@ -95,7 +95,10 @@ def _sizes(policy: SitePolicy, kind: SessionKind, *, enforced: bool) -> SizeChoi
 
 
 def _fall_back(
-    fields: Mapping[str, Sequence[str]], policy: SitePolicy, groups: frozenset[str], mine: tuple[str, ...]
+    fields: Mapping[str, Sequence[str]],
+    policy: SitePolicy,
+    groups: frozenset[str],
+    mine: tuple[str, ...],
 ) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """Drop what a saved link asks for and the site does not have any more, and say so."""
     kept = {field: list(values) for field, values in fields.items()}
@@ -162,7 +165,9 @@ def launch_form(
         refusal = refusal or error
         groups, mine, limit = frozenset[str](), (), policy.limits.interactive
     values = {
-        field: fields[field][0] for field in _SHOWN if fields.get(field) and field != "registry_secret"
+        field: fields[field][0]
+        for field in _SHOWN
+        if fields.get(field) and field != "registry_secret"
     }
     chosen = fields.get("projects")
     errors = {refusal.field: refusal.sentence} if refusal and refusal.field in FIELDS else {}

@@ -118,7 +118,9 @@ class Pages:
         ]
         storage.append(("Scratch", "/scratch", Persistence.WIPED.value))
         return HomeView(
-            sessions=tuple(card for _, card in sorted(cards, key=lambda pair: pair[0], reverse=True)),
+            sessions=tuple(
+                card for _, card in sorted(cards, key=lambda pair: pair[0], reverse=True)
+            ),
             limit=limit,
             launchable=container_cards(platform, groups),
             can_launch=len(active_sessions(user)) < limit,

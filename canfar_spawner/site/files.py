@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from typing_extensions import override
 
 from canfar_spawner.core.errors import listing
 from canfar_spawner.core.frozen import Frozen
@@ -26,6 +27,7 @@ class Problem(Frozen):
     """Where: ``catalogue.containers[2].kinds``; empty for the file as a whole."""
     message: str
 
+    @override
     def __str__(self) -> str:
         """Write it for a terminal or a log."""
         return f"{self.path}: {self.message}" if self.path else self.message
@@ -43,11 +45,12 @@ class SiteFileError(Exception):
 class _OneMeaningLoader(yaml.SafeLoader):
     """YAML without keys that are given twice: PyYAML would silently take the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a mapping, refusing a repeated key."""
         seen: set[object] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key} is given twice", key_node.start_mark
@@ -108,7 +111,9 @@ def _problem(model: type[BaseModel], error: Any) -> Problem:
         words = [
             str(member.value) for enum in _enums(_annotation(model, location)) for member in enum
         ]
-        message = f"{error['input']} is not one of the words allowed here{_near(error['input'], words)}"
+        message = (
+            f"{error['input']} is not one of the words allowed here{_near(error['input'], words)}"
+        )
     elif error["type"] == "missing":
         message = "this key is required"
     return Problem(path=_path(location), message=message)
@@ -185,7 +190,7 @@ class WatchedFile(Generic[Value]):
             try:
                 self._value = load(self.path, self._model)
             except SiteFileError as error:
-                self._log.error("Keeping what was read before. %s", error)  # noqa: TRY400 - the message is the whole story
+                self._log.error("Keeping what was read before. %s", error)
             else:
                 self._log.info("%s was read again", self.path)
         return self._value

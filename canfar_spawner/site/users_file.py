@@ -68,7 +68,9 @@ class UsersFile:
         Gives the site's projects.
     """
 
-    def __init__(self, file: WatchedFile[Users], projects: Callable[[], tuple[Project, ...]]) -> None:
+    def __init__(
+        self, file: WatchedFile[Users], projects: Callable[[], tuple[Project, ...]]
+    ) -> None:
         self._file = file
         self._projects = projects
 

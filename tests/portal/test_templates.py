@@ -400,6 +400,26 @@ def test_a_full_account_is_told_and_cannot_launch(draw: Drawer) -> None:
     assert "Stop one of your 3 sessions to launch another" in text
 
 
+@pytest.mark.parametrize(
+    ("phase", "meaning", "watches", "offers"),
+    [
+        ("ready", "good", None, {"Open", "Stop"}),
+        ("ready", "warn", None, {"Open", "Stop"}),
+        ("pulling", "busy", "ready", {"Show progress", "Stop"}),
+        ("ending", "busy", "gone", set()),
+    ],
+)
+def test_a_card_offers_what_its_state_allows(
+    draw: Drawer, phase: str, meaning: str, watches: str | None, offers: set[str]
+) -> None:
+    cards = (session(phase=phase, state_meaning=meaning),)
+    page = draw.page("home.html", home=home(sessions=cards))
+    article = next(page.all("article"))
+    assert article.attributes.get("data-until") == watches
+    inside = [each for each in page.all("a", "button") if "article" in each.parents]
+    assert {each.text for each in inside} == offers
+
+
 def test_stop_asks_the_hub_for_exactly_this_session(draw: Drawer) -> None:
     cards = (session("a", id="x/../y"),)
     page = draw.page("home.html", home=home(sessions=cards, owner="ada/b c"))
@@ -425,6 +445,14 @@ def test_progress_refreshes_without_javascript_and_failure_keeps_the_choice(draw
     again = next(each for each in failed.all("a") if each.attributes.get("id") == "again")
     assert again.attributes["href"] == "/hub/spawn?opt-container=astroml"
     assert "hidden" not in again.attributes
+
+
+def test_a_start_without_a_plan_still_waits(draw: Drawer) -> None:
+    context = draw.context("astroml")
+    context["canfar"].progress = lambda _user, _spawner: None
+    page = Page(draw.sync.get_template("spawn_pending.html").render(context))
+    waiting = next(each for each in page.elements if each.attributes.get("id") == "progress")
+    assert waiting.attributes["data-progress"] == "/progress"
 
 
 def test_times_are_utc_until_the_browser_knows_better(draw: Drawer) -> None:

@@ -211,7 +211,7 @@ class Visitor:
 
         def ready() -> bool:
             server = self.server(session)
-            if server is None or server["pending"] is None and not server["ready"]:
+            if server is None or (server["pending"] is None and not server["ready"]):
                 log = self.hub.log.read_text()[-4000:]
                 raise AssertionError(f"{session} is not starting: {server}\n{log}")
             return bool(server["ready"])

@@ -269,7 +269,7 @@ def make_sample(directory: Path, seed: int = SEED) -> list[str]:
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        there = set(os.listdir(descriptor))
+        there = {path.name for path in directory.iterdir()}
         return [
             name
             for name, make in contents(seed)

@@ -101,7 +101,7 @@ class Progress {
       stamp(next, event.at);
     }
     // The stream begins anew with each connection; what is done stays done.
-    if (next && next.dataset.state === "todo") {
+    if (next?.dataset.state === "todo") {
       for (const row of this.rows.slice(0, at)) {
         mark(row, "done");
       }
