@@ -18,7 +18,12 @@ from canfar_spawner.core.errors import Invalid, SessionError
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.names import SessionId, session_id
 from canfar_spawner.core.plan import SessionPlan
-from canfar_spawner.core.request import options_of, parse_request, without_secrets
+from canfar_spawner.core.request import (
+    SessionRequest,
+    options_of,
+    parse_request,
+    without_secrets,
+)
 from canfar_spawner.core.status import (
     REASONS,
     STARTUP,
@@ -78,7 +83,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         self.evidence = Evidence(life=Life.STARTING)
         self.phases: dict[Phase, str] = {}
         self._token_id: int | None = None
-        self._secret_env: tuple[tuple[str, SecretStr], ...] = ()
+        self._request: SessionRequest | None = None
+        """With its secrets, from the plan to the start."""
         self._tasks: set[asyncio.Task[None]] = set()
         super().__init__(**kwargs)
 
@@ -105,6 +111,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         return type(self)._apply  # noqa: SLF001 - a hook of this very class
 
     def _session(self) -> SessionId:
+        if not self.name:
+            raise refusal(Invalid("A session needs an id; launch it from the form."))
         try:
             return session_id(self.name)
         except SessionError as error:
@@ -126,7 +134,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             )
         except SessionError as error:
             raise refusal(error) from None
-        self._secret_env = request.env
+        self._request = request
         self.user_options = without_secrets(options_of(request))
         self.apply_plan(self.plan)
 
@@ -174,6 +182,11 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
 
     # Start, watch, stop.
 
+    @override
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Refuse: JupyterHub would give the row of an ended session an id nobody has checked."""
+        raise refusal(Invalid("A session keeps its id."))
+
     async def launch(self, plan: SessionPlan, secrets: Secrets) -> str:
         """Bring the session up and give its address; implemented by the back end's spawner."""
         raise NotImplementedError
@@ -190,9 +203,9 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         secrets = Secrets(
             env=(
                 *((name, SecretStr(value)) for name, value in sorted(self.get_env().items())),
-                *self._secret_env,
+                *(self._request.env if self._request else ()),
             ),
-            credentials=None,
+            credentials=self._request.credentials if self._request else None,
         )
         try:
             url = await self.launch(plan, secrets)
@@ -201,7 +214,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.failure, self.last_plan = error.sentence, plan
             raise refusal(error) from None
         finally:
-            self._secret_env = ()
+            self._request = None
             self.platform.release(plan.owner, plan.session)
         self.enter(Phase.READY)
         self.tell(What.READY)

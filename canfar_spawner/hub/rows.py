@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 from jupyterhub import orm
+from jupyterhub.spawner import SpawnException
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import object_session
 from typing_extensions import override
@@ -29,10 +30,15 @@ def storable(options: object) -> dict[str, object]:
     """Give options as they may be stored: normalised, without secrets, or nothing at all."""
     if not isinstance(options, dict) or not options:
         return {}
+    env = options.get("env")
+    # A form arrives here with its variables by name alone already.
+    names = sorted(env) if isinstance(env, list) and all(isinstance(n, str) for n in env) else None
+    rest = {key: value for key, value in options.items() if names is None or key != "env"}
     try:
-        return without_secrets(options_of(parse_request(options)))
+        stored = without_secrets(options_of(parse_request(rest)))
     except SessionError:
         return {}
+    return stored if names is None else {**stored, "env": names}
 
 
 def _on_set(row: orm.Spawner, value: object, _old: object, _initiator: object) -> object:
@@ -83,7 +89,7 @@ async def remove_row(spawner: Any, *, after: float, log: logging.Logger) -> None
 
 
 class NoOptionsInLog(logging.Filter):
-    """Keeps options of a PATCH, and the tracebacks of deep links, out of the hub's log."""
+    """Keeps what clients send, and tracebacks of refusals and deep links, out of the hub's log."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -93,7 +99,10 @@ class NoOptionsInLog(logging.Filter):
             record.msg = message.partition(" {")[0]
             record.args = ()
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, DeepLink)
+        if isinstance(error, SpawnException) or message == "Couldn't parse JSON":
+            # The client's mistake; where in the hub it was noticed helps nobody.
+            record.exc_info = None
+        return not isinstance(error, DeepLink) and not message.startswith("Bad JSON: ")
 
 
 class DeepLink(Exception):

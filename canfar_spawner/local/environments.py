@@ -7,6 +7,7 @@ Everything is kept outside the data directory, under a digest of what it is made
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -16,13 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_FORMAT = "1"
+_FORMAT = "2"
 """Changed when the way of building changes, so that what was built before is not used."""
 _OLDEST_NODE = 20
+_LEAST_LEFT = 5
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,22 @@ _NOTEBOOK = "images/notebook/requirements.txt"
 ENVIRONMENTS = {
     each.name: each
     for each in (
-        Environment("tools", "tools to build with", 170, 12, ()),
         Environment(
-            "hub", "the hub", 180, 20, ("pyproject.toml", PINS), (".[hub,local]",), in_place=True
+            "tools", "tools to build with", 270, 15, (), ("uv>=0.11", "jupyter-builder>=1.2,<2")
+        ),
+        Environment(
+            "hub", "the hub", 170, 15, ("pyproject.toml", PINS), (".[hub,local]",), in_place=True
         ),
         Environment(
             "test",
             "the hub with its tests' tools",
-            420,
-            35,
+            490,
+            30,
             ("pyproject.toml", PINS),
             (".[hub,local,test]",),
             in_place=True,
         ),
-        Environment("proxy", "the proxy", 12, 8, ("images/proxy",)),
+        Environment("proxy", "the proxy", 10, 5, ("images/proxy",)),
         Environment(
             "portal",
             "the pages",
@@ -86,21 +90,21 @@ ENVIRONMENTS = {
             ("package.json", "yarn.lock", ".yarnrc.yml", "canfar_spawner/portal/src"),
             in_place=True,
         ),
-        Environment("notebook", "Notebook", 560, 40, (PINS, _NOTEBOOK), (_NOTEBOOK,)),
+        Environment("notebook", "Notebook", 840, 45, (PINS, _NOTEBOOK), (_NOTEBOOK,)),
         Environment(
             "astroml",
             "AstroML",
-            900,
-            70,
+            1060,
+            60,
             (PINS, _NOTEBOOK, "images/astroml/requirements.txt"),
             ("images/astroml/requirements.txt",),
         ),
         Environment(
             "casa",
             "CASA",
-            2300,
-            150,
-            (PINS, _NOTEBOOK, "images/casa/requirements.txt"),
+            2350,
+            90,
+            (PINS, _NOTEBOOK, "images/casa"),
             ("images/casa/requirements.txt",),
         ),
     )
@@ -130,7 +134,10 @@ def digest(name: str) -> str:
     environment = ENVIRONMENTS[name]
     # Virtual environments point to their interpreter: another one needs another environment.
     base = getattr(sys, "_base_executable", sys.executable)
-    parts = [_FORMAT, name, platform.python_version(), os.path.realpath(base)]
+    python = platform.python_implementation() + platform.python_version()
+    parts = [_FORMAT, name, python, os.path.realpath(base), *environment.requirements]
+    if name == "tools":
+        parts.append("" if machine_node() else "with Node.js")
     if environment.in_place:
         parts.append(str(ROOT))
     total = hashlib.sha256("\0".join(parts).encode())
@@ -161,13 +168,19 @@ def lock_file(name: str) -> Path:
     return cache() / "locks" / f"{name}.lock"
 
 
-def _is_locked(name: str) -> bool:
+def builders_file() -> Path:
+    """Give the file that every builder shares the lock of while it has environments to build."""
+    return cache() / "locks" / "builders"
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether anybody holds the lock of a file."""
     try:
-        descriptor = os.open(lock_file(name), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -175,37 +188,54 @@ def _is_locked(name: str) -> bool:
     return False
 
 
+def _told(name: str) -> Status | None:
+    """Read what a builder has written."""
+    try:
+        return Status(**json.loads(status_file(name).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def status(name: str) -> Status:
     """Say how far an environment is; a builder that was killed counts as failed."""
     environment = ENVIRONMENTS[name]
+    absent = Status(state="absent", size_mb=environment.size_mb)
     if is_ready(name):
-        return Status(state="ready", size_mb=environment.size_mb)
-    try:
-        found = Status(**json.loads(status_file(name).read_text()))
-    except (OSError, ValueError, TypeError):
-        return Status(state="absent", size_mb=environment.size_mb)
+        return replace(absent, state="ready")
+    found = _told(name)
+    if found is None:
+        return absent
+    builder = lock_file(name) if found.state == "building" else builders_file()
+    if found.state in ("building", "waiting") and not is_locked(builder):
+        # Between the two looks a builder may have come to its end.
+        if is_ready(name) or _told(name) != found:
+            return status(name)
+        return replace(
+            absent,
+            state="failed",
+            text="Interrupted",
+            error="The building was interrupted. Run `make environments` to go on.",
+        )
     if found.state == "building":
-        if not _is_locked(name):
-            return Status(
-                state="failed",
-                text="Interrupted",
-                size_mb=environment.size_mb,
-                error="The building was interrupted. Run `make environments` to go on.",
-            )
         left = environment.seconds - (time.time() - found.started_at)
-        return Status(**{**asdict(found), "seconds_left": max(5, int(left))})
-    return found if found.state in ("waiting", "failed") else Status(state="absent")
+        return replace(found, seconds_left=max(_LEAST_LEFT, round(left)))
+    return found
+
+
+@functools.cache
+def machine_node() -> Path | None:
+    """Give the directory of the machine's own Node.js, if it is new enough and has npm."""
+    found = shutil.which("node")
+    if found is None or not (Path(found).parent / "npm").exists():
+        return None
+    told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    major = told.stdout.strip().removeprefix("v").partition(".")[0]
+    return Path(found).parent if major.isdigit() and int(major) >= _OLDEST_NODE else None
 
 
 def node_directory() -> Path:
-    """Give the directory of a Node.js that is new enough: the machine's, else the tools' own."""
-    found = shutil.which("node")
-    if found and shutil.which("npm"):
-        told = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
-        major = told.stdout.strip().lstrip("v").partition(".")[0]
-        if major.isdigit() and int(major) >= _OLDEST_NODE:
-            return Path(found).parent
-    return location("tools") / "bin"
+    """Give the directory of the Node.js in use: the machine's, else the one among the tools."""
+    return machine_node() or location("tools") / "bin"
 
 
 def node() -> str:

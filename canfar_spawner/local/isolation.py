@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,22 +17,34 @@ Kind = Literal["bubblewrap", "uids", "none"]
 
 _NOBODY = 65534
 _TRIAL_WITHIN = 20.0
+_TRIAL = "cat /proc/self/status && : > /files/home/written && ! touch /written 2> /dev/null"
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_VISIBLE = ("/usr", "/etc", *_SYSTEM)
+_MOST_LINKS = 40
+_RESOLVER = Path("/etc/resolv.conf")
+_PARTS_OF_PYTHON = ("bin", "lib", "lib64", "include")
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What keeps sessions apart."""
+    """What keeps sessions apart.
+
+    ``bubblewrap``: each has a view of its own. ``uids``: the hub is root and gives each its
+    owner's ids, no more. ``none``: all run as the hub's own user.
+    """
 
     kind: Kind
     reason: str
-    """One sentence for the log and, where it is a warning, for pages."""
+    """A sentence for the log and, where it is a warning, for pages."""
     bwrap: str = ""
     setpriv: str = ""
 
 
 def system_entries() -> tuple[SystemEntry, ...]:
-    """Say how this host lays out ``/bin``, ``/lib`` and their like."""
+    """Say how this host lays out ``/bin``, ``/lib`` and their like.
+
+    The file that names the name servers is among them where ``/etc`` only links to it.
+    """
     found = []
     for name in _SYSTEM:
         path = Path(name)
@@ -39,46 +52,83 @@ def system_entries() -> tuple[SystemEntry, ...]:
             found.append(SystemEntry(path=name, target=str(path.readlink())))
         elif path.is_dir():
             found.append(SystemEntry(path=name, target=None))
+    resolver = _RESOLVER.resolve()
+    if resolver.is_file() and not _is_visible(resolver):
+        found.append(SystemEntry(path=str(resolver), target=None))
     return tuple(found)
 
 
-def _base(environment: Path) -> Path | None:
-    """Find the installation that a virtual environment's interpreter belongs to."""
-    python = environment / "bin" / "python"
-    if not python.exists():
-        return None
-    return python.resolve().parent.parent
+def _is_visible(path: Path) -> bool:
+    """Say whether every view shows a path anyway."""
+    return any(path.is_relative_to(shown) for shown in _VISIBLE)
 
 
-def python_roots(environments: tuple[Path, ...]) -> tuple[str, ...]:
-    """Give the directories that programs of virtual environments need, outside ``/usr``.
+def _links(path: Path) -> Iterator[Path]:
+    """Follow a link step by step, since each step must be there in a view; ends at the file."""
+    yield path
+    for _ in range(_MOST_LINKS):
+        if not path.is_symlink():
+            return
+        path = Path(os.path.normpath(path.parent.resolve() / path.readlink()))
+        yield path
 
-    Links on the way to an interpreter lead through other directories, which are given too.
+
+def _installation(python: Path) -> list[Path]:
+    """Give what a Python needs that is started by a path; a lone link needs nothing else."""
+    prefix = python.parent.parent
+    if not any(prefix.glob("lib*/python3*/os.py")):
+        return [python]
+    home = Path.home()
+    if home == prefix or home.is_relative_to(prefix):
+        # A Python installed straight into a home must not show the home to everybody.
+        return [prefix / part for part in _PARTS_OF_PYTHON if (prefix / part).exists()]
+    return [prefix]
+
+
+def _needs(environment: Path) -> Iterator[Path]:
+    """Give what an environment needs, itself first."""
+    yield environment
+    config = environment / "pyvenv.cfg"
+    if config.is_file():
+        for line in config.read_text().splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "home" and value.strip():
+                yield from _installation(Path(value.strip()) / "python3")
+    for step in _links(environment / "bin" / "python"):
+        if not step.is_relative_to(environment):
+            yield from _installation(step)
+
+
+def python_roots(prefixes: Iterable[Path]) -> tuple[str, ...]:
+    """Give what of this host must be visible for environments of Python to run.
+
+    Parameters
+    ----------
+    prefixes : iterable of Path
+        Directories of virtual environments, or of installations.
+
+    Returns
+    -------
+    tuple of str
+        Paths outside what every view shows anyway, none within another: the environments, and
+        the installations that their interpreters belong to, under every path that leads there.
     """
-    found: dict[Path, None] = {}
-    for environment in environments:
-        found.setdefault(environment.resolve())
-        base = _base(environment)
-        if base is not None:
-            found.setdefault(base)
-        link = environment / "bin" / "python"
-        while link.is_symlink():
-            link = link.parent / link.readlink()
-            found.setdefault(link.parent.parent)
-    outer = [path for path in found if not path.is_relative_to("/usr")]
-    kept = [
-        path
-        for path in outer
-        if not any(path != other and path.is_relative_to(other) for other in outer)
-    ]
-    return tuple(str(path) for path in kept)
+    found: set[Path] = set()
+    for prefix in prefixes:
+        for path in _needs(prefix.absolute()):
+            found |= {path, path.resolve()}
+    outside = {path for path in found if path.exists() and not _is_visible(path)}
+    return tuple(
+        str(path)
+        for path in sorted(outside)
+        if not any(path != other and path.is_relative_to(other) for other in outside)
+    )
 
 
 def _trial(bwrap: str, setpriv: str | None) -> str:
-    """Run a program in a sandbox; gives why it failed, or nothing."""
+    """Run a program in a sandbox; gives why that failed, or nothing."""
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        base.chmod(0o755)
         for part in ("home", "scratch", "session"):
             (base / part).mkdir()
             if setpriv:
@@ -88,8 +138,8 @@ def _trial(bwrap: str, setpriv: str | None) -> str:
         view = SandboxView(
             bwrap=bwrap,
             setpriv=setpriv,
-            uid=_NOBODY,
-            gid=_NOBODY,
+            uid=_NOBODY if setpriv else None,
+            gid=_NOBODY if setpriv else None,
             groups=(),
             home_source=str(base / "home"),
             home_target="/arc/home/trial",
@@ -105,30 +155,55 @@ def _trial(bwrap: str, setpriv: str | None) -> str:
             group_source=str(base / "group"),
             hostname="trial",
         )
-        if setpriv is None:
-            view = replace(view, uid=None, gid=None)
         try:
             done = subprocess.run(
-                bwrap_argv(view, ["/bin/sh", "-c", ": > /files/home/written"]),
+                bwrap_argv(view, ["/bin/sh", "-c", _TRIAL]),
+                stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 timeout=_TRIAL_WITHIN,
                 check=False,
                 env={"PATH": "/usr/bin:/bin"},
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        if done.returncode == 0 and (base / "home" / "written").exists():
-            return ""
-        return done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it did not run"
+        except subprocess.TimeoutExpired:
+            return f"it did not end within {_TRIAL_WITHIN:.0f} seconds"
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        if done.returncode != 0 or not (base / "home" / "written").exists():
+            return (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+        return _privileges(done.stdout, _NOBODY if setpriv else os.geteuid())
 
 
-def probe() -> Isolation:
-    """Find out what keeps sessions apart here, by running a trial sandbox."""
+def _privileges(status: str, uid: int) -> str:
+    """Say what privileges a program of a trial still had, or nothing."""
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    if set(fields["Uid"].split()) != {str(uid)}:
+        return "a session would not run as its own user"
+    if int(fields["CapEff"], 16) or int(fields["CapPrm"], 16):
+        return "a session would keep privileges of the hub"
+    return "" if fields["NoNewPrivs"].strip() == "1" else "a session could gain privileges"
+
+
+def probe(bwrap: str | None = None, setpriv: str | None = None) -> Isolation:
+    """Find out what keeps sessions apart here, by running a trial sandbox as sessions would.
+
+    Parameters
+    ----------
+    bwrap, setpriv : str, optional
+        The programs to try; those on the path where left out.
+
+    Returns
+    -------
+    Isolation
+    """
     root = os.geteuid() == 0
-    bwrap, setpriv = shutil.which("bwrap"), shutil.which("setpriv")
-    why = "it is not installed"
-    if bwrap and (setpriv or not root):
+    bwrap = bwrap or shutil.which("bwrap")
+    setpriv = setpriv or shutil.which("setpriv")
+    if bwrap is None:
+        why = "it is not installed"
+    elif root and setpriv is None:
+        why = "setpriv is not installed"
+    else:
         why = _trial(bwrap, setpriv if root else None)
         if not why:
             return Isolation(

@@ -38,8 +38,7 @@ START_FAILED, BROKEN, TAKEN, HAS_ENDED, FINISHED_FOR = 1, 2, 3, 4, 5
 it has ended before; an earlier supervisor was killed and this one finished for it."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
-_LOCK_WITHIN = 1.0
-_LOCK_EVERY = 0.02
+_LOCK_WITHIN, _LOCK_EVERY = 1.0, 0.02
 _LOOK_FIRST, _LOOK_LAST = 0.01, 0.5
 _LOOK_AT_CLOCK = 60.0
 _STOP_ROUNDS = 20
@@ -80,9 +79,6 @@ class LaunchState:
     def supervisor_pid(self) -> int:
         """The supervisor's pid; only `is_alive` says whether it is still its own."""
         return self.supervisor.pid
-
-
-# What the hub asks.
 
 
 def read_state(launch_dir: Path) -> LaunchState | None:
@@ -152,9 +148,6 @@ def stop(launch_dir: Path) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-# Supervising.
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Pages:
         failed = is_over(evidence) and reason.failed
         word, meaning = state(evidence.life, phase, ready=bool(spawner.ready), failed=failed)
         if spawner.pending == "stop":
-            word, meaning = "Stopping", "busy"
+            word, meaning, phase = "Stopping", "busy", Phase.ENDING
         owner = quote(plan.owner)
         return SessionCard(
             id=plan.session,

@@ -101,7 +101,7 @@ def state(life: Life, phase: Phase, *, ready: bool, failed: bool) -> tuple[str, 
         return "Running", "good"
     match life:
         case Life.UNKNOWN:
-            return "Not known, still counted as running", "busy"
+            return "Not known, still counted as running", "warn"
         case Life.ENDING:
             return "Stopping", "busy"
         case Life.ENDED | Life.ABSENT:

@@ -12,7 +12,7 @@ from tests.core.world import site
 
 settings.register_profile(
     "quick",
-    max_examples=200,
+    max_examples=150,
     derandomize=True,
     database=None,
     deadline=None,

@@ -310,10 +310,17 @@ def test_identifiers_are_unique_and_references_hold(draw: Drawer, name: str) -> 
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_pages_draw_in_the_concurrent_environment_too(draw: Drawer, name: str) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"home": home(sessions=()), "progress": progress(failed=True), "failed": False}],
+    ids=["usual", "unusual"],
+)
+def test_pages_draw_in_the_concurrent_environment_too(
+    draw: Drawer, name: str, given: dict[str, Any]
+) -> None:
     template = draw.concurrent.get_template(name)
-    html = asyncio.run(template.render_async(draw.context("astroml")))
-    assert html == draw.html(name)
+    html = asyncio.run(template.render_async(draw.context("astroml", **given)))
+    assert html == draw.html(name, **given)
 
 
 @pytest.mark.parametrize("name", NEEDS_JQUERY)

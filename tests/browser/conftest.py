@@ -1,0 +1,108 @@
+"""Headless Chromium in front of a real hub."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.support.hub import ROOT, Hub, running_hub
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_DEADLINE = 60_000
+
+Need = Callable[[str, bool, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--keep-screenshots",
+        action="store_true",
+        help="put the screenshots into docs/images instead of build/screenshots",
+    )
+
+
+@pytest.fixture(scope="session")
+def screenshots(request: pytest.FixtureRequest) -> Path:
+    """Where pictures of pages go."""
+    keep = request.config.getoption("--keep-screenshots")
+    path = ROOT / ("docs/images" if keep else "build/screenshots")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chromium(need: Need) -> Iterator[Browser]:
+    """Debian's Chromium."""
+    found = shutil.which("chromium")
+    need("browser", bool(found), "on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(
+    scope="session",
+    params=["127.0.0.1", "hub.localhost"],
+    ids=["one-origin", "own-origins"],
+)
+def hub(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    requires: Callable[[str], None],
+) -> Iterator[Hub]:
+    """A real hub, once with one origin and once with an origin for each user."""
+    requires("astroml")
+    data = tmp_path_factory.mktemp("hub") / "data"
+    with running_hub(data, host=request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def one_origin_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A real hub for pages that do not depend on the origin."""
+    data = tmp_path_factory.mktemp("pages") / "data"
+    with running_hub(data) as running:
+        yield running
+
+
+def open_context(chromium: Browser, **settings: object) -> BrowserContext:
+    """Open a browser of its own, with cookies of its own."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, **settings)  # type: ignore[arg-type]
+    context.set_default_timeout(_DEADLINE)
+    return context
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser of one person."""
+    opened = open_context(chromium)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """An empty tab of that browser."""
+    return context.new_page()
+
+
+def sign_in(page: Page, hub: Hub, name: str) -> None:
+    """Sign in by the login form and land on the home page."""
+    page.goto(f"{hub.public}/")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Password", exact=True).fill(hub.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/hub/home")
