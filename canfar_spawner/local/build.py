@@ -21,6 +21,7 @@ from pathlib import Path
 
 from canfar_spawner.local.environments import (
     ENVIRONMENTS,
+    OVERRIDES,
     PINS,
     ROOT,
     Environment,
@@ -183,6 +184,10 @@ def _make_venv(job: _Job) -> None:
         wanted += [option, requirement]
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
     job.run([*install, "--constraints", PINS, *wanted])
+    lab = job.target / "share" / "jupyter" / "lab"
+    if lab.is_dir():
+        (lab / "settings").mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / OVERRIDES, lab / "settings" / "overrides.json")
     for module in (ROOT / "images" / job.environment.name).glob("*.py"):
         for packages in job.target.glob("lib/python*/site-packages"):
             shutil.copyfile(module, packages / module.name)
@@ -216,13 +221,8 @@ def _publish_pages() -> None:
     for name in ("hub", "test"):
         share = location(name) / "share" / "jupyterhub" / "static"
         if share.is_dir():
-            link = share / "canfar"
-            if link.is_symlink() or not link.exists():
-                link.unlink(missing_ok=True)
-                link.symlink_to(built)
-            elif link.is_dir():
-                shutil.rmtree(link)
-                link.symlink_to(built)
+            # Copied, not linked: tornado serves nothing that lies outside its directory.
+            shutil.copytree(built, share / "canfar", dirs_exist_ok=True)
 
 
 def _make_passable(directory: Path) -> None:
@@ -388,7 +388,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     web = commands.add_parser("web", help="run a script of package.json")
     web.add_argument("script")
     arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     try:
         match arguments.command:
             case "prepare":

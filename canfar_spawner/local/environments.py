@@ -61,6 +61,8 @@ class Status:
 
 
 PINS = "constraints.txt"
+OVERRIDES = "images/notebook/overrides.json"
+"""Settings of JupyterLab that differ from its own."""
 _NOTEBOOK = "images/notebook/requirements.txt"
 
 ENVIRONMENTS = {
@@ -85,18 +87,18 @@ ENVIRONMENTS = {
         Environment(
             "portal",
             "the pages",
-            170,
-            25,
+            70,
+            20,
             ("package.json", "yarn.lock", ".yarnrc.yml", "canfar_spawner/portal/src"),
             in_place=True,
         ),
-        Environment("notebook", "Notebook", 840, 45, (PINS, _NOTEBOOK), (_NOTEBOOK,)),
+        Environment("notebook", "Notebook", 840, 45, (PINS, OVERRIDES, _NOTEBOOK), (_NOTEBOOK,)),
         Environment(
             "astroml",
             "AstroML",
             1060,
             60,
-            (PINS, _NOTEBOOK, "images/astroml/requirements.txt"),
+            (PINS, OVERRIDES, _NOTEBOOK, "images/astroml/requirements.txt"),
             ("images/astroml/requirements.txt",),
         ),
         Environment(
@@ -104,7 +106,7 @@ ENVIRONMENTS = {
             "CASA",
             2350,
             90,
-            (PINS, _NOTEBOOK, "images/casa"),
+            (PINS, OVERRIDES, _NOTEBOOK, "images/casa"),
             ("images/casa/requirements.txt",),
         ),
     )

@@ -42,7 +42,6 @@ _LOCK_WITHIN, _LOCK_EVERY = 1.0, 0.02
 _LOOK_FIRST, _LOOK_LAST = 0.01, 0.5
 _LOOK_AT_CLOCK = 60.0
 _STOP_ROUNDS = 20
-_UMASK = 0o022
 _DEFAULTS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)
 _LOADER = ("LD_", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH")
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM}
@@ -208,6 +207,7 @@ class Supervisor:
         self._orders = 0
         self._program: int | None = None
         self._status: int | None = None
+        self._childless = self._beyond_reach = False
         self._roots = {os.getpid()}
 
     def write(self, **news: Any) -> None:
@@ -313,7 +313,7 @@ class Supervisor:
                 user=user.get("uid"),
                 group=user.get("gid"),
                 extra_groups=user.get("groups"),
-                umask=_UMASK if spec.umask is None else spec.umask,
+                umask=0o022 if spec.umask is None else spec.umask,
                 preexec_fn=become_program,  # noqa: PLW1509 - the supervisor has one thread
             )
         finally:
@@ -327,10 +327,12 @@ class Supervisor:
         came = signal.sigtimedwait(_SIGNALS, max(0.0, seconds))
         if came is not None and came.si_signo == signal.SIGTERM:
             self._orders += 1
-        with contextlib.suppress(ChildProcessError):
+        try:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._program:
                     self._status = os.waitstatus_to_exitcode(ended[1])
+        except ChildProcessError:
+            self._childless = True
 
     def _wait(self, deadline: float | None) -> str:
         while True:
@@ -356,15 +358,24 @@ class Supervisor:
             found.update(fresh)
             waiting += fresh
         found.discard(os.getpid())
-        return {pid: seen[pid] for pid in found if pid in seen and processes.reachable(pid)}
+        found &= seen.keys()
+        reachable = {pid: seen[pid] for pid in found if processes.reachable(pid)}
+        self._beyond_reach = len(reachable) < len(found)
+        return reachable
 
     def _end_all(self, grace: float) -> None:
         """End every process of the launch: by request first, then without asking."""
         kill_at = time.monotonic() + grace
         asked: set[Process] = set()
         pause = _LOOK_FIRST
-        while remaining := self._remaining():
-            if self._orders > 1 or time.monotonic() >= kill_at:
+        while True:
+            remaining = self._remaining()
+            if not remaining:
+                self._rest_until(0)
+                # What forks and exits may escape a look, but as an orphan it is this one's child.
+                if self._childless or self._beyond_reach:
+                    return
+            elif self._orders > 1 or time.monotonic() >= kill_at:
                 self._kill(remaining)
             else:
                 # The sandbox's outer end would take the program along before it has tidied up.
@@ -378,22 +389,23 @@ class Supervisor:
                 asked.update(fresh.values())
             self._rest_until(pause)
             pause = min(2 * pause, _LOOK_LAST)
-        self._rest_until(0)
 
     def _kill(self, remaining: dict[int, processes.Seen]) -> None:
         """Stop all first, so that none forks while the others are killed, then kill."""
         stopped: set[int] = set()
+        groups: set[int] = set()
         for _ in range(_STOP_ROUNDS):
             fresh = remaining.keys() - stopped
             if not fresh:
                 break
             processes.send(fresh, signal.SIGSTOP)
             stopped |= fresh
+            groups |= {remaining[pid].group for pid in fresh}
             remaining = self._remaining()
         if self._program is not None:
             # The program began a session, so no group of a descendant reaches beyond the launch;
             # a group is signalled at once, which also meets a process that forks and exits.
-            for group in {look.group for look in remaining.values()} - {os.getpgrp()}:
+            for group in groups - {os.getpgrp()}:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(group, signal.SIGKILL)
         processes.send(stopped | remaining.keys(), signal.SIGKILL)
@@ -425,24 +437,19 @@ def _detach() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with contextlib.suppress(PermissionError):
         os.setsid()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    if nothing:
-        os.close(nothing)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir("/")
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _supervise(launch_dir: Path) -> int:
     """Run the launch if nobody has before, else see that it has ended; the lock is held."""
-    before: LaunchState | None = None
-    begun = True
     try:
         before = read_state(launch_dir)
         begun = before is not None
     except ValueError:
         # Something has run, so the program may not be started again.
-        pass
+        before, begun = None, True
     if before is not None and before.phase == "ended":
         # The earlier supervisor may have been killed between its last two steps.
         (launch_dir / "spec.json").unlink(missing_ok=True)

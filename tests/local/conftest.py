@@ -20,7 +20,7 @@ def base() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     # Deeper than Python's own recursion goes.
-    subprocess.run(["rm", "-rf", str(path)], check=True)
+    subprocess.run(["/bin/rm", "-rf", str(path)], check=True)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def new_launch(base: Path) -> Iterator[Callable[..., Launch]]:
     made: list[Launch] = []
 
     def new(**how: object) -> Launch:
-        made.append(Launch(base, **how))  # type: ignore[arg-type]
+        made.append(Launch(base / "launches", **how))  # type: ignore[arg-type]
         return made[-1]
 
     yield new

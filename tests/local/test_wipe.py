@@ -29,7 +29,7 @@ def wiper(request: pytest.FixtureRequest, base: Path, need: Need) -> Wiper:
     os.chown(base, NOBODY, NOBODY)
 
     def as_nobody(path: Path) -> int:
-        subprocess.run(["chown", "-hR", f"{NOBODY}:{NOBODY}", str(path)], check=True)
+        subprocess.run(["/bin/chown", "-hR", f"{NOBODY}:{NOBODY}", str(path)], check=True)
         words = f"import sys; sys.path.insert(0, {str(base)!r}); import wipe; print(wipe.wipe({str(path)!r}))"
         done = subprocess.run(
             [python or sys.executable, "-I", "-B", "-c", words],

@@ -71,6 +71,7 @@ class Launch:
 
     def __post_init__(self) -> None:
         """Make the directories, as the hub does."""
+        self.base.mkdir(mode=0o755)
         for name in _CODE:
             copied = self.base / "code" / PACKAGE.name / name
             copied.parent.mkdir(parents=True, exist_ok=True)
