@@ -31,14 +31,13 @@ def storable(options: object) -> dict[str, object]:
     if not isinstance(options, dict) or not options:
         return {}
     env = options.get("env")
-    # A form arrives here with its variables by name alone already.
-    names = sorted(env) if isinstance(env, list) and all(isinstance(n, str) for n in env) else None
-    rest = {key: value for key, value in options.items() if names is None or key != "env"}
+    if isinstance(env, list) and all(isinstance(name, str) for name in env):
+        # A form arrives here with its variables by name alone already.
+        options = {**options, "env": dict.fromkeys(env, "")}
     try:
-        stored = without_secrets(options_of(parse_request(rest)))
+        return without_secrets(options_of(parse_request(options)))
     except SessionError:
         return {}
-    return stored if names is None else {**stored, "env": names}
 
 
 def _on_set(row: orm.Spawner, value: object, _old: object, _initiator: object) -> object:

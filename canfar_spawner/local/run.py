@@ -392,8 +392,7 @@ class Supervisor:
 
     def _kill(self, remaining: dict[int, processes.Seen]) -> None:
         """Stop all first, so that none forks while the others are killed, then kill."""
-        stopped: set[int] = set()
-        groups: set[int] = set()
+        stopped, groups = set[int](), set[int]()
         for _ in range(_STOP_ROUNDS):
             fresh = remaining.keys() - stopped
             if not fresh:

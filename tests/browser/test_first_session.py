@@ -37,7 +37,7 @@ def run_notebook(page: Page, session_url: str) -> str:
     """Open the sample notebook, run all of it, and give what its last cell printed."""
     page.goto(f"{session_url}lab/workspaces/test/tree/projects/demo/{NOTEBOOK}?reset")
     expect(page.locator(".jp-Notebook")).to_be_visible()
-    page.wait_for_selector('.jp-NotebookPanel [data-status="idle"]', state="attached")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     done = page.locator(".jp-OutputArea-output", has_text=re.compile(r"measured \d+ of \d+ sources"))

@@ -174,7 +174,9 @@ async def test_the_file_stays_the_hubs_own(outbox: Outbox, receiver: Receiver) -
     assert stat.S_IMODE(outbox.path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("torn", [b'{"launch": "abcdefgh-0000', b"\x00\xff\n", b"\n", b"[]\n", b"{}\n"])
+@pytest.mark.parametrize(
+    "torn", [b'{"launch": "abcdefgh-0000', b"\x00\xff\n", b"\n", b"[]\n", b"{}\n"]
+)
 async def test_a_torn_line_costs_no_other(
     outbox: Outbox, receiver: Receiver, torn: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,9 +198,7 @@ def test_text_of_a_client_makes_no_line_of_its_own(outbox: Outbox) -> None:
     assert [each.launch for each in outbox.waiting()] == launches(2, 1)
 
 
-def test_a_full_disk_stops_no_session(
-    caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_a_full_disk_stops_no_session(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")

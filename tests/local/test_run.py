@@ -46,7 +46,7 @@ def test_a_program_ends_by_itself(launch: Launch) -> None:
         None,
     )
     assert (state.launch_id, state.session, state.owner, state.port) == (
-        "launch-1",
+        launch.directory.name,
         "s1",
         "ada",
         1234,
@@ -100,7 +100,7 @@ def test_variables_arrive_byte_for_byte_and_no_others(launch: Launch) -> None:
     launch.order("/usr/bin/env", "-0", env=env)
     assert launch.run() == 0
     arrived = (launch.directory / "session.log").read_bytes().split(b"\0")[:-1]
-    marked = {**env, run.MARK: "launch-1"}
+    marked = {**env, run.MARK: launch.directory.name}
     assert sorted(arrived) == sorted(f"{key}={text}".encode() for key, text in marked.items())
 
 

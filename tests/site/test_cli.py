@@ -40,7 +40,9 @@ def test_the_files_of_this_project_pass() -> None:
 def test_mistakes_of_both_files_are_printed_and_counted(tmp_path: Path) -> None:
     catalogue, users = tmp_path / "catalogue.yaml", tmp_path / "users.yaml"
     catalogue.write_text(
-        CATALOGUE.read_text().replace("interactive: 3", "interactiv: 3").replace("limits:", "limts:")
+        CATALOGUE.read_text()
+        .replace("interactive: 3", "interactiv: 3")
+        .replace("limits:", "limts:")
     )
     users.write_text("users: {ada: {uid: 20001, grups: []}, ben: {uid: 1}}\n")
     done = canfar_hub("check", "--catalogue", str(catalogue), "--users", str(users))
@@ -111,9 +113,7 @@ def test_a_hub_with_a_broken_file_does_not_start(
         ("CANFAR_HUB_PASSWORD", "short"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(
-    tmp_path: Path, variable: str, value: str
-) -> None:
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, variable: str, value: str) -> None:
     environ = {"CANFAR_HUB_DATA": str(tmp_path / "data"), variable: value}
     done = canfar_hub("run", **environ)
     assert done.returncode == 2

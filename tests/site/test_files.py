@@ -137,7 +137,10 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 
 
 NO_YAML: dict[str, tuple[str | bytes, str]] = {
-    "a key twice": ("limits: {}\nversion: 1\nlimits: {}\n", "line 3: the key limits is given twice"),
+    "a key twice": (
+        "limits: {}\nversion: 1\nlimits: {}\n",
+        "line 3: the key limits is given twice",
+    ),
     "a deep key twice": (
         "catalogue:\n  registry: a.b\n  containers: []\n  registry: c.d\n",
         "line 4: the key registry is given twice",

@@ -87,8 +87,8 @@ class Launch:
 
     @property
     def directory(self) -> Path:
-        """The directory that the supervisor is given."""
-        return self.base / "launch-1"
+        """The directory that the supervisor is given; no other run of the tests has its name."""
+        return self.base / f"of-{self.base.parent.name}"
 
     @property
     def scratch(self) -> Path:

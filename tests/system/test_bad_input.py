@@ -22,6 +22,7 @@ CORES = ["1", "2", "4", "8"]
 MEMORY = ["1", "2", "4", "8", "16", "32"]
 SOURCES = ("images.canfar.net/skaha", "images.canfar.net/cadc", "registry.example.org/canfar-hub")
 TEN_MB = 10_000_000
+ON = True
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,22 @@ def swapped(which: str, value: object, words: str) -> Bad:
 CASES = {
     "unknown container": Bad({"container": "astro"}, "container", "There is no container astro;"),
     "container of another type": Bad({"container": "../probe"}, "container", "letters, digits"),
-    "unknown version": Bad({"version": "27"}, "version", "has no version 27; there is 1 or 0", ["1", "0"]),
+    "unknown version": Bad(
+        {"version": "27"}, "version", "has no version 27; there is 1 or 0", ["1", "0"]
+    ),
     "unknown kind": Bad({"kind": "laptop"}, "kind", "kind must be notebook, desktop"),
-    "kind the container is not": Bad({"kind": "carta"}, "kind", "it runs as notebook", ["notebook"]),
+    "kind the container is not": Bad(
+        {"kind": "carta"}, "kind", "it runs as notebook", ["notebook"]
+    ),
     "project not hers": Bad(
         {"projects": ["demo"]}, "projects", "survey", ["survey"], code="not_allowed", by="ben"
     ),
     "project that is none": Bad(
-        {"projects": ["nosuch"]}, "projects", "yours are demo", ["demo", "survey"], code="not_allowed"
+        {"projects": ["nosuch"]},
+        "projects",
+        "yours are demo",
+        ["demo", "survey"],
+        code="not_allowed",
     ),
     "16.9 cores": size("cores", 16.9, CORES),
     "NaN cores": number("cores", float("nan")),
@@ -98,7 +107,9 @@ CASES = {
     "name with markup": name("<img src=x onerror=alert(1)>"),
     "name of 10 MB": name("x" * TEN_MB),
     "unknown option": Bad({"uid": "0"}, "uid", "is not a field", code="unknown_field"),
-    "unknown option volumes": Bad({"volumes": "/"}, "volumes", "is not a field", code="unknown_field"),
+    "unknown option volumes": Bad(
+        {"volumes": "/"}, "volumes", "is not a field", code="unknown_field"
+    ),
     "look-alike host": Bad(
         {"image": "images.canfar.net.evil.org/x/y:1", "kind": "notebook"},
         "image",
@@ -120,7 +131,9 @@ CASES = {
         {"version": "0"}, "version", "This machine has Probe 1 only", ["1"], code="needs_cluster"
     ),
     "nothing chosen": Bad({}, "container", "Choose a container", base={}),
-    "both container and image": Bad({"image": "images.canfar.net/skaha/x:1"}, "container", "not both"),
+    "both container and image": Bad(
+        {"image": "images.canfar.net/skaha/x:1"}, "container", "not both"
+    ),
     "cmd of a notebook": Bad({"cmd": "/bin/sh"}, "cmd", "Only batch jobs take cmd"),
     "open outside": Bad({"open": "/arc/home/ben/x.ipynb"}, "open", "/arc/home/ada"),
     "open above": Bad({"open": "/arc/home/ada/../ben"}, "open", ""),
@@ -128,10 +141,10 @@ CASES = {
     "version is a number": swapped("version", 1, "must be text"),
     "kind is a list": swapped("kind", ["notebook"], "kind must be"),
     "name is an object": swapped("name", {"a": 1}, "must be text"),
-    "mode is a truth": swapped("mode", True, "flexible or fixed"),
+    "mode is a truth": swapped("mode", ON, "flexible or fixed"),
     "cores is text": swapped("cores", "2", "plain number"),
     "memory is a list": swapped("memory", [4], "plain number"),
-    "gpus is a truth": swapped("gpus", True, "plain number"),
+    "gpus is a truth": swapped("gpus", ON, "plain number"),
     "projects is text": swapped("projects", "demo", "list of texts"),
     "projects of numbers": swapped("projects", [1], "list of texts"),
     "env is a list": swapped("env", ["A=1"], "env must give a text"),
@@ -261,7 +274,9 @@ BODIES = {
     "options are a list": b'{"user_options": [1]}',
     "options are text": b'{"user_options": "probe"}',
     "no UTF-8": b'{"user_options": {"container": "\xff\xfe"}}',
-    "a number of 5000 digits": b'{"user_options": {"container": "probe", "cores": ' + b"9" * 5000 + b"}}",
+    "a number of 5000 digits": b'{"user_options": {"container": "probe", "cores": '
+    + b"9" * 5000
+    + b"}}",
     "nothing": b"",
     "10 MB": b'{"user_options": {"container": "' + b"x" * TEN_MB + b'"}}',
     "10 MB of keys": b'{"user_options": {'

@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.hub import Hub, Visitor
 
-LINK = "opt-container=probe&opt-mode=fixed&opt-cores=2&opt-memory=4&opt-projects=survey&opt-name=M31"
+LINK = (
+    "opt-container=probe&opt-mode=fixed&opt-cores=2&opt-memory=4&opt-projects=survey&opt-name=M31"
+)
 FOREIGN: dict[str, dict[str, str]] = {
     "no headers": {},
     "foreign navigation": {

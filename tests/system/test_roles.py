@@ -92,7 +92,9 @@ def test_a_stranger_is_refused_by_the_api(
 def test_a_stranger_cannot_tell_a_session_from_none(ben: Visitor) -> None:
     for path in ("/users/ada", "/users/{}/servers/adasess1", "/users/{}/servers/adasess1/progress"):
         there = ben.api("GET", path.replace("{}", "ada"))
-        nowhere = ben.api("GET", path.replace("{}", "nobody").replace("/users/ada", "/users/nobody"))
+        nowhere = ben.api(
+            "GET", path.replace("{}", "nobody").replace("/users/ada", "/users/nobody")
+        )
         assert there.status_code == nowhere.status_code == 404
         assert there.text.replace("ada", "nobody") == nowhere.text
 

@@ -1,0 +1,114 @@
+"""What takes minutes: ``make test-long PART=debian`` and others; see ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.support.debian import Debian, end
+from tests.support.hub import ROOT, Hub, Visitor, free_port, wait_for
+
+FIRST_WITHIN = 360.0
+AGAIN_WITHIN = 20.0
+
+
+def _until_login(hub: Hub, process: subprocess.Popen[bytes], within: float) -> float:
+    started = time.monotonic()
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise AssertionError(f"make run ended:\n{hub.log.read_text()[-4000:]}")
+        try:
+            return httpx.get(f"{hub.url}/hub/login", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(answers, "the login page", seconds=5 * within)
+    return time.monotonic() - started
+
+
+def _launch_and_stop(visitor: Visitor) -> float:
+    started = time.monotonic()
+    answer = visitor.launch("firstone", container="astroml")
+    assert answer.status_code in (201, 202), answer.text
+    visitor.wait_ready("firstone")
+    ready = time.monotonic() - started
+    assert visitor.api("DELETE", "/users/ada/servers/firstone").status_code in (202, 204)
+    wait_for(lambda: visitor.server("firstone") is None, "the session to end")
+    return ready
+
+
+def debian(suite: str, user: str, *, whole: bool) -> str:
+    """Start the hub on a bare Debian with empty caches, twice, and use it; gives a table row."""
+    system = Debian.make(suite)
+    try:
+        system.install()
+        if user != "root":
+            system.add_user(user)
+        hub = Hub(Path(tempfile.mkdtemp(prefix="canfar-long-")) / "data", port=free_port())
+        hub.data.parent.chmod(0o755)
+        environ = {
+            "CANFAR_HUB_PORT": str(hub.port),
+            "CANFAR_HUB_PASSWORD": hub.password,
+            "CANFAR_HUB_PREPARE": "none",
+        }
+        process = system.start(["make", "run"], hub.log, user, **environ)
+        first = _until_login(hub, process, FIRST_WITHIN)
+        ready = _launch_and_stop(hub.sign_in("ada"))
+        end(process)
+        process = system.start(["make", "run"], hub.log, user, **environ)
+        again = _until_login(hub, process, AGAIN_WITHIN)
+        ready_again = _launch_and_stop(hub.sign_in("ada"))
+        end(process)
+        kept = next(
+            line for line in hub.log.read_text().splitlines() if "Sessions are kept apart" in line
+        )
+        assert first <= FIRST_WITHIN, f"the first login page took {first:.0f} s"
+        assert again <= AGAIN_WITHIN, f"the second login page took {again:.0f} s"
+        row = (
+            f"| {suite} | {user} | {first:.0f} | {again:.1f} | {ready:.1f} | {ready_again:.1f} |"
+            f" {kept.partition('apart by ')[2].partition('.')[0]} |"
+        )
+        if whole:
+            log = ROOT / "build" / f"make-test-{suite}.log"
+            log.parent.mkdir(exist_ok=True)
+            started = time.monotonic()
+            process = system.start(["make", "test"], log, user)
+            status = process.wait(timeout=3600)
+            tail = log.read_text().splitlines()[-1]
+            row += f" make test: {tail}, {time.monotonic() - started:.0f} s |"
+            assert status == 0, f"make test failed on {suite}; see {log}"
+        return row
+    finally:
+        system.remove()
+
+
+def main() -> int:
+    """Run one part and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["debian", "debian-test", "core"])
+    parser.add_argument("--suite", default="bookworm", choices=["bookworm", "trixie"])
+    parser.add_argument("--user", default="root")
+    arguments = parser.parse_args()
+    if arguments.part == "core":
+        environ = {**os.environ, "HYPOTHESIS_PROFILE": "long"}
+        command = [sys.executable, "-m", "pytest", "-q", "tests/core"]
+        return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
+    if os.geteuid() != 0:
+        print("This part makes systems and needs root.", file=sys.stderr)
+        return 2
+    print("| suite | user | first login page (s) | second | launch (s) | again | isolation |")
+    print("|---|---|---|---|---|---|---|")
+    print(debian(arguments.suite, arguments.user, whole=arguments.part == "debian-test"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
