@@ -60,7 +60,12 @@ _LONGEST_TEXT = 32_768
 _WORD_RULE = "use up to 64 letters, digits and _ . -, and begin with none of the last two"
 
 _RESERVED_NAMES = frozenset(
-    {"HOME", "USER", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "PYTHONHOME", "IFS", "BASH_ENV"}
+    {
+        *("HOME", "USER", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR"),
+        *("PYTHONHOME", "IFS", "BASH_ENV"),
+        # The C library reads these in programs that set a session up before it is the user's.
+        *("GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH"),
+    }
 )
 _RESERVED_FAMILIES = frozenset({"JUPYTERHUB", "CANFAR", "JPY", "LD", "JUPYTER", "XDG"})
 

@@ -93,10 +93,9 @@ class Launcher:
                 "CANFAR_LAUNCH_ID": plan.launch,
             }
             self._write_spec(launch, plan, self._command(plan, roots, argv), variables, port)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise Unavailable(
-                "The session could not be prepared. Tell the administrators.",
-                detail=f"{error.filename}: {error.strerror}",
+                "The session could not be prepared. Tell the administrators.", detail=str(error)
             ) from None
         self.supervise(launch)
 
@@ -178,9 +177,9 @@ class Launcher:
         if self._root:
             for path in private.rglob("*"):
                 os.chown(path, identity.uid, identity.group.gid, follow_symlinks=False)
-        passwd, group = _accounts(plan)
-        (private.parent / "passwd").write_text(passwd)
-        (private.parent / "group").write_text(group)
+        for name, text in zip(("passwd", "group"), _accounts(plan), strict=True):
+            (private.parent / name).write_text(text)
+            (private.parent / name).chmod(0o644)
 
     def _write_spec(
         self,
@@ -202,6 +201,7 @@ class Launcher:
             # The link leads to the home; a program started there finds its way by HOME.
             "cwd": "/" if self._sandboxed else str(self.provisioner.homes / plan.owner),
             "log": str(launch / "session.log"),
+            "log_owner": [identity.uid, identity.group.gid] if self._root else None,
             "user": user if drop else None,
             "umask": 0o002,
             "grace": _GRACE,

@@ -357,15 +357,14 @@ class Supervisor:
             fresh = [pid for pid in below.get(waiting.pop(), ()) if pid not in found]
             found.update(fresh)
             waiting += fresh
-        found.discard(os.getpid())
-        found &= seen.keys()
+        found = (found & seen.keys()) - {os.getpid()}
         reachable = {pid: seen[pid] for pid in found if processes.reachable(pid)}
         self._beyond_reach = len(reachable) < len(found)
         return reachable
 
     def _end_all(self, grace: float) -> None:
         """End every process of the launch: by request first, then without asking."""
-        kill_at = time.monotonic() + grace
+        kill_at = float("inf") if grace else 0.0
         asked: set[Process] = set()
         pause = _LOOK_FIRST
         while True:
@@ -387,6 +386,7 @@ class Supervisor:
                 }
                 processes.send(sorted(fresh, key=lambda pid: pid != self._program), signal.SIGTERM)
                 asked.update(fresh.values())
+                kill_at = min(kill_at, time.monotonic() + grace)
             self._rest_until(pause)
             pause = min(2 * pause, _LOOK_LAST)
 

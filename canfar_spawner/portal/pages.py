@@ -94,7 +94,7 @@ class Pages:
             ends_at=iso(plan.ends),
             time_left=duration(plan.ends - self._platform.clock()),
             projects=tuple(mount.name for mount in plan.storage.find(Area.PROJECT)),
-            scratch_note="Files in /scratch are wiped; home and projects stay.",
+            scratch_note="",
         )
 
     def home(self, user: Any) -> HomeView:

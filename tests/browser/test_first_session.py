@@ -48,7 +48,7 @@ def run_notebook(page: Page, session_url: str) -> str:
 def stop_from_home(page: Page, hub: Hub, session: str) -> None:
     """Stop a session by the button of its card and wait until the card is gone."""
     page.goto(f"{hub.public}/hub/home")
-    card = page.locator(f'[data-session="{session}"]')
+    card = page.locator(f"#session-{session}")
     card.get_by_role("button", name="Stop").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop").click()
     expect(card).to_have_count(0)
@@ -91,7 +91,7 @@ def test_launch_work_and_stop(
     other.close()
 
     page.goto(f"{hub.public}/hub/home")
-    expect(page.locator(f'[data-session="{session}"]')).to_contain_text("Running")
+    expect(page.locator(f"#session-{session}")).to_contain_text("Running")
     page.screenshot(path=screenshots / "home-running.png")
     stop_from_home(page, hub, session)
     wait_for(lambda: not scratch_of(hub, session), "scratch to be wiped")
@@ -112,7 +112,7 @@ def test_fixed_session(hub: Hub, page: Page) -> None:
     )
     assert told == 200
     page.goto(f"{hub.public}/hub/home")
-    card = page.locator(f'[data-session="{session}"]')
+    card = page.locator(f"#session-{session}")
     expect(card).to_contain_text("Fixed · 2 cores, 4 GB")
     stop_from_home(page, hub, session)
     wait_for(lambda: session not in hub.launches(), "the session and its terminal to end")

@@ -30,10 +30,13 @@ async def test_a_session_gets_what_it_needs_and_no_more(world: World) -> None:
         .filter_by(identifier="jupyterhub-user-ada-scopes01")
         .one()
     )
+    # The hub reads the filter without a name as the client's own server.
     assert set(client.allowed_scopes) == {
         f"{ACCESS_SCOPE}!server=ada/scopes01",
-        f"{SESSION_SCOPE}!server=ada/scopes01",
+        f"{ACCESS_SCOPE}!server",
+        f"{SESSION_SCOPE}!server",
     }
+    assert client.spawner is world.rows()["scopes01"]
     await world.api("DELETE", "/users/ada/servers/scopes01", token)
     await world.until(lambda: not user.spawners["scopes01"].active, "the session to end")
     assert {each.id for each in world.app.db.query(orm.APIToken)} == tokens

@@ -46,7 +46,7 @@ class Debian:
         """Make a system of ``suite`` with nothing but Debian's essential packages."""
         root = Path(tempfile.mkdtemp(prefix=f"canfar-{suite}-"))
         subprocess.run(
-            ["mmdebstrap", "--variant=minbase", "--include=ca-certificates", suite, str(root)],
+            ["mmdebstrap", "--variant=minbase", "--include=ca-certificates,mount", suite, str(root)],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -89,8 +89,8 @@ class Debian:
             "NPM_CONFIG_CAFILE": str(_CERTIFICATES),
             **environ,
         }
-        words = ["env", "-i", *(f"{name}={value}" for name, value in variables.items())]
-        words += ["--chdir", f"/{_PROJECT}"]
+        words = ["env", "-i", "--chdir", f"/{_PROJECT}"]
+        words += [f"{name}={value}" for name, value in variables.items()]
         if user != "root":
             words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *words]
         return [

@@ -46,6 +46,15 @@ def free_port() -> int:
         return port
 
 
+class _ThisMachine(httpx.HTTPTransport):
+    """Finds every name on this machine: browsers resolve ``*.localhost``, Python does not."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request to the loopback address, with the name it was for."""
+        request.url = request.url.copy_with(host="127.0.0.1")
+        return super().handle_request(request)
+
+
 @dataclass
 class Hub:
     """One hub: its data directory, its address, its process."""
@@ -141,7 +150,9 @@ class Hub:
 
     def sign_in(self, name: str) -> Visitor:
         """Sign in as a person does, by the login form."""
-        client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=60)
+        client = httpx.Client(
+            base_url=self.public, follow_redirects=True, timeout=60, transport=_ThisMachine()
+        )
         page = client.get("/hub/login")
         xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', page.text)
         assert xsrf, page.text
@@ -167,7 +178,7 @@ class Visitor:
         answer = self.client.post(
             f"/hub/api/users/{self.name}/tokens",
             params={"_xsrf": self.xsrf()},
-            headers={"Referer": f"{self.hub.url}/hub/token"},
+            headers={"Referer": f"{self.hub.public}/hub/token"},
         )
         assert answer.status_code == 201, answer.text
         self.token = answer.json()["token"]

@@ -125,7 +125,7 @@ CASES = {
         code="needs_cluster",
     ),
     "shown, but not here": Bad(
-        {"container": "carta"}, "container", "gateway", base={}, code="needs_cluster"
+        {"container": "carta"}, "container", "CARTA", base={}, code="needs_cluster"
     ),
     "old version": Bad(
         {"version": "0"}, "version", "This machine has Probe 1 only", ["1"], code="needs_cluster"
