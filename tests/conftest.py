@@ -110,6 +110,7 @@ def data_directory() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def hub(data_directory: Path, probe_catalogue: Path) -> Iterator[Hub]:
     """Run a real hub for the tests of a module."""
+    _require_environment("proxy")
     environ = {"CANFAR_HUB_CATALOGUE": str(probe_catalogue)}
     with running_hub(data_directory, environ=environ) as found:
         yield found

@@ -152,9 +152,11 @@ class Refused(PlatformError):
     """The back end refused a plan that the core had accepted."""
 
     code = "backend_refused"
+    status = 424
 
 
 class StartFailed(PlatformError):
     """The session's program could not be started."""
 
     code = "start_failed"
+    status = 424

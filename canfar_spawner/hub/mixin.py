@@ -45,18 +45,23 @@ from canfar_spawner.hub.rows import (
 )
 
 _STATE = "canfar"
+_REDIRECTED_WITHIN = 1.5
+"""Seconds after which JupyterHub has sent the form's sender to the progress page."""
 _LOOK_EVERY = 0.3
 """Seconds between looks at a starting session; nothing is asked of it, only its traces."""
 
 
 def refusal(error: SessionError) -> SpawnException:
     """Give the exception that JupyterHub shows as it stands and does not count as its own fault."""
-    return SpawnException(
+    found = SpawnException(
         error.sentence,
         reason=error.code,
         log_message=error.detail or error.sentence,
         status_code=error.status,
     )
+    # Otherwise pages would show the exception's name and status with the sentence.
+    found.jupyterhub_message = error.sentence
+    return found
 
 
 class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no types
@@ -197,9 +202,10 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         plan = self.plan
         if plan is None:
             raise refusal(Invalid("This server was never planned; launch it from the form."))
-        self.enter(Phase.ASKED)
+        begun = asyncio.get_running_loop().time()
         self._commit_state()
         self.tell(What.ASKED, by=self.user.name)
+        self.enter(Phase.ASKED)
         secrets = Secrets(
             env=(
                 *((name, SecretStr(value)) for name, value in sorted(self.get_env().items())),
@@ -212,6 +218,10 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         except SessionError as error:
             self.log.warning("%s did not start: %s", self._log_name, error.detail or error.sentence)
             self.failure, self.last_plan = error.sentence, plan
+            # A failure within the first second would be shown in a form that has lost what was
+            # filled in; a little later it is shown on the progress page, with what to do.
+            took = asyncio.get_running_loop().time() - begun
+            await asyncio.sleep(max(0.0, _REDIRECTED_WITHIN - took))
             raise refusal(error) from None
         finally:
             self._request = None

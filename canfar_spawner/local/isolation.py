@@ -170,7 +170,9 @@ def _trial(bwrap: str, setpriv: str | None) -> str:
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
         if done.returncode != 0 or not (base / "home" / "written").exists():
-            return (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+            return (
+                done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+            )[-1]
         return _privileges(done.stdout, _NOBODY if setpriv else os.geteuid())
 
 

@@ -93,7 +93,7 @@ def run(environ: Mapping[str, str]) -> int:
     settings = LocalSettings.read(environ)
     policy = load(_site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml"), SitePolicy)
     users = load(_site_file(environ, "CANFAR_HUB_USERS", "users.yaml"), Users)
-    if not port_is_free(settings.port):
+    if not port_is_free(settings.port) and not _left_proxy(settings):
         raise SettingError(f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT.")
     prepare_data(settings)
     password = demo_password(settings)
@@ -130,6 +130,15 @@ def _hub_pid(settings: LocalSettings) -> int | None:
         if b"jupyterhub" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
     return None
+
+
+def _left_proxy(settings: LocalSettings) -> bool:
+    """Say whether a hub that was killed left its proxy; JupyterHub ends it at its start."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((settings.hub / "proxy.pid").read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return str(settings.port).encode() in words and _hub_pid(settings) is None
+    return False
 
 
 def _wait_until_gone(paths: list[Path]) -> list[Path]:

@@ -50,7 +50,13 @@ class _OneMeaningLoader(yaml.SafeLoader):
         """Build a mapping, refusing a repeated key."""
         seen: set[object] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a word", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key} is given twice", key_node.start_mark
@@ -144,10 +150,20 @@ def load(path: Path, model: type[Value]) -> Value:
         where = f"line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "is not YAML"
         raise SiteFileError(path, (Problem(path=where, message=str(what)),)) from None
+    except (ValueError, AttributeError, RecursionError) as error:
+        # What PyYAML lets through: a date of no calendar, brackets without end.
+        raise SiteFileError(path, (Problem(path="", message=f"is not YAML: {error}"),)) from None
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = tuple(_problem(model, detail) for detail in error.errors(include_url=False))
+        details = error.errors(include_url=False)
+        # A list whose only entry is wrong is not too short as well.
+        spoilt = {detail["loc"][:-1] for detail in details if detail["loc"]}
+        problems = tuple(
+            _problem(model, detail)
+            for detail in details
+            if not (detail["type"] == "too_short" and detail["loc"] in spoilt)
+        )
         raise SiteFileError(path, problems) from None
 
 

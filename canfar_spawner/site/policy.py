@@ -18,6 +18,9 @@ def watch_policy(path: Path, log: logging.Logger) -> WatchedFile[SitePolicy]:
 def policy_schema() -> dict[str, Any]:
     """Give the JSON schema of a catalogue file, for editors and other programs."""
     schema = SitePolicy.model_json_schema()
+    # A file gives a source as one text; see the validator of SitePolicy.
+    whole = schema["$defs"]["ImageSource"]
+    schema["$defs"]["ImageSource"] = {"anyOf": [{"type": "string"}, whole]}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "CANFAR Hub catalogue"
     return schema

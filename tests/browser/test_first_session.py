@@ -40,7 +40,9 @@ def run_notebook(page: Page, session_url: str) -> str:
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    done = page.locator(".jp-OutputArea-output", has_text=re.compile(r"measured \d+ of \d+ sources"))
+    done = page.locator(
+        ".jp-OutputArea-output", has_text=re.compile(r"measured \d+ of \d+ sources")
+    )
     expect(done.last).to_be_attached(timeout=180_000)
     return done.last.inner_text()
 
@@ -118,9 +120,7 @@ def test_fixed_session(hub: Hub, page: Page) -> None:
     wait_for(lambda: session not in hub.launches(), "the session and its terminal to end")
 
 
-def test_a_second_user_reaches_neither_session_nor_home(
-    hub: Hub, page: Page, need: Need
-) -> None:
+def test_a_second_user_reaches_neither_session_nor_home(hub: Hub, page: Page, need: Need) -> None:
     log = hub.log.read_text()
     kept_apart = re.search(r"Sessions are kept apart by (\w+)", log)
     assert kept_apart

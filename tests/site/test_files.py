@@ -153,6 +153,9 @@ NO_YAML: dict[str, tuple[str | bytes, str]] = {
     "an open bracket": ("projects: [\n", "line 2: "),
     "a tag": ("!!python/object/apply:os.system ['true']\n", "line 1: could not determine"),
     "no UTF-8": (b"branding: {name: \xff}\n", "cannot be read: "),
+    "a key that is a list": ("? [a]\n: 1\n", "line 1: a key must be a word"),
+    "a date of no calendar": ("version: 2026-13-45\n", "is not YAML: "),
+    "brackets without end": ("x: " + "[" * 5000, "is not YAML: "),
     "nothing": ("", "Input should be"),
     "a list": ("- 1\n", "Input should be"),
 }
@@ -163,6 +166,23 @@ def test_what_is_no_yaml_is_told(tmp_path: Path, case: str) -> None:
     text, words = NO_YAML[case]
     (found,) = problems(tmp_path / "catalogue.yaml", text)
     assert found.startswith(words)
+
+
+def test_a_list_whose_only_entry_is_wrong_is_one_mistake(tmp_path: Path) -> None:
+    text = changed(lambda site: first(site).update(kinds=["notbook"]))
+    assert len(problems(tmp_path / "catalogue.yaml", text)) == 1
+
+
+def test_what_is_the_same_may_be_written_once(tmp_path: Path) -> None:
+    text = CATALOGUE.read_text().replace(
+        "storage:\n", "storage:\n  home: &kept {persistence: kept and backed up}\n", 1
+    )
+    path = tmp_path / "catalogue.yaml"
+    lines = [line for line in text.splitlines() if "kept, no backup" not in line]
+    at = lines.index("  home: &kept {persistence: kept and backed up}")
+    lines.insert(at + 1, "  projects: {<<: *kept}")
+    path.write_text("\n".join(lines))
+    assert load(path, SitePolicy).storage.projects.persistence == "kept and backed up"
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ mkdir -p old
 pivot_root . old
 umount -l old
 shift
-exec "$@"
+# Not exec: the first process of a namespace ignores signals that it does not handle.
+"$@"
 """
 
 
@@ -46,7 +47,13 @@ class Debian:
         """Make a system of ``suite`` with nothing but Debian's essential packages."""
         root = Path(tempfile.mkdtemp(prefix=f"canfar-{suite}-"))
         subprocess.run(
-            ["mmdebstrap", "--variant=minbase", "--include=ca-certificates,mount", suite, str(root)],
+            [
+                "mmdebstrap",
+                "--variant=minbase",
+                "--include=ca-certificates,mount",
+                suite,
+                str(root),
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -116,7 +123,9 @@ class Debian:
             self.command(argv, user, **environ), capture_output=True, text=True, check=False
         )
 
-    def start(self, argv: list[str], log: Path, user: str = "root", **environ: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, argv: list[str], log: Path, user: str = "root", **environ: str
+    ) -> subprocess.Popen[bytes]:
         """Start a command inside."""
         with log.open("ab") as output:
             return subprocess.Popen(

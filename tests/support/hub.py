@@ -51,8 +51,15 @@ class _ThisMachine(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the loopback address, with the name it was for."""
-        request.url = request.url.copy_with(host="127.0.0.1")
-        return super().handle_request(request)
+        # A request of its own: cookies go by the address of the one that was made.
+        sent = httpx.Request(
+            request.method,
+            request.url.copy_with(host="127.0.0.1"),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return super().handle_request(sent)
 
 
 @dataclass

@@ -1,0 +1,212 @@
+"""The hub's pages: without JavaScript, in the dark, on a phone, refused, starting, hostile."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import open_context, sign_in
+from tests.support.hub import Hub, running_hub, wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
+
+NARROW = {"width": 360, "height": 740}
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+
+
+def overflows(page: Page) -> bool:
+    """Say whether a page is wider than its window."""
+    return bool(
+        page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    )
+
+
+def stop_all(hub: Hub) -> None:
+    """End every session and wait until the hub has noticed."""
+    ada = hub.sign_in("ada")
+    for session in hub.launches():
+        ada.stop(session)
+
+
+def test_sign_in_and_launch_without_javascript(one_origin_hub: Hub, chromium: Browser) -> None:
+    hub = one_origin_hub
+    context = open_context(chromium, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{hub.url}/")
+    page.fill("#username_input", "ada")
+    page.fill("#password_input", hub.password)
+    page.click("#login_submit")
+    page.wait_for_url("**/hub/home")
+    page.goto(f"{hub.url}/hub/spawn")
+    page.check("#container-notebook", force=True)
+    page.click("#launch-button")
+    page.wait_for_url("**/user/ada/*/lab**")
+    launched = re.search(r"/user/ada/([a-z0-9]{8})/", page.url)
+    assert launched
+    assert launched[1] in hub.launches()
+    context.close()
+    stop_all(hub)
+
+
+def test_pages_for_the_documents(one_origin_hub: Hub, page: Page, screenshots: Path) -> None:
+    hub = one_origin_hub
+    page.goto(f"{hub.url}/hub/login")
+    page.screenshot(path=screenshots / "login.png")
+    sign_in(page, hub, "ada")
+    expect(page.get_by_role("link", name="Launch a session").first).to_be_visible()
+    page.screenshot(path=screenshots / "home-empty.png")
+    page.goto(f"{hub.url}/hub/spawn?opt-container=notebook")
+    page.screenshot(path=screenshots / "form.png", full_page=True)
+    page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
+    page.screenshot(path=screenshots / "form-dark.png", full_page=True)
+    page.goto(f"{hub.url}/hub/home")
+    page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
+    page.screenshot(path=screenshots / "home-dark.png")
+
+
+def test_nothing_overflows_on_a_phone(
+    one_origin_hub: Hub, chromium: Browser, screenshots: Path
+) -> None:
+    hub = one_origin_hub
+    context = open_context(chromium)
+    page = context.new_page()
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.goto(f"{hub.url}/hub/login")
+    assert not overflows(page), "login"
+    sign_in(page, hub, "ada")
+    assert not overflows(page), "home"
+    page.screenshot(path=screenshots / "home-narrow.png")
+    page.goto(f"{hub.url}/hub/spawn")
+    assert not overflows(page), "form"
+    page.screenshot(path=screenshots / "form-narrow.png")
+    page.goto(f"{hub.url}/hub/nowhere")
+    assert not overflows(page), "not found"
+    context.close()
+
+
+def test_a_refusal_is_shown_at_its_field(
+    one_origin_hub: Hub, page: Page, screenshots: Path
+) -> None:
+    hub = one_origin_hub
+    sign_in(page, hub, "ada")
+    page.goto(f"{hub.url}/hub/spawn?opt-container=notebook")
+    page.get_by_label("Name", exact=True).fill("../etc")
+    page.get_by_role("button", name="Launch", exact=True).click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("cannot be a name")
+    field = page.get_by_label("Name", exact=True)
+    expect(field).to_have_value("../etc")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#container-notebook")).to_be_checked()
+    page.screenshot(path=screenshots / "form-refused.png", full_page=True)
+    assert not hub.launches(), "nothing was launched"
+
+
+def test_the_form_keeps_what_a_link_says(one_origin_hub: Hub, page: Page) -> None:
+    hub = one_origin_hub
+    page.goto(
+        f"{hub.url}/hub/spawn?opt-container=notebook&opt-mode=fixed&opt-cores=2&opt-memory=4"
+        "&opt-projects=survey&opt-version=19.01&opt-registry_secret=x"
+    )
+    page.get_by_label("Name", exact=True).fill("ada")
+    page.get_by_label("Password", exact=True).fill(hub.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/hub/spawn?*")
+    expect(page.locator("#container-notebook")).to_be_checked()
+    expect(page.locator('input[name="cores"][value="2"]')).to_be_checked()
+    expect(page.locator('input[name="projects"][value="survey"]')).to_be_checked()
+    expect(page.locator('input[name="projects"][value="demo"]')).not_to_be_checked()
+    expect(page.get_by_text("is not offered any more")).to_be_visible()
+    expect(page.get_by_text("A link cannot set registry_secret")).to_be_visible()
+    assert not hub.launches(), "a link launches nothing"
+
+
+def test_progress_names_phases(one_origin_hub: Hub, page: Page, screenshots: Path) -> None:
+    hub = one_origin_hub
+    sign_in(page, hub, "ada")
+    page.goto(f"{hub.url}/hub/spawn?opt-container=notebook")
+    page.get_by_label("Name", exact=True).fill("Watch this one")
+    page.get_by_role("button", name="Launch", exact=True).click()
+    page.wait_for_url("**/hub/spawn-pending/**")
+    expect(page.get_by_text("Preparing storage")).to_be_visible()
+    expect(page.get_by_text("Starting the program")).to_be_visible()
+    page.screenshot(path=screenshots / "progress.png")
+    page.wait_for_url("**/lab**")
+    stop_all(hub)
+
+
+def test_a_failed_start_says_why(
+    tmp_path_factory: pytest.TempPathFactory,
+    chromium: Browser,
+    probe_catalogue: Path,
+    screenshots: Path,
+) -> None:
+    data = tmp_path_factory.mktemp("failing") / "data"
+    with running_hub(data, environ={"CANFAR_HUB_CATALOGUE": str(probe_catalogue)}) as hub:
+        context = open_context(chromium)
+        page = context.new_page()
+        sign_in(page, hub, "ada")
+        page.goto(f"{hub.url}/hub/spawn?opt-container=broken")
+        page.get_by_role("button", name="Launch", exact=True).click()
+        expect(page.get_by_text("ended with an error").first).to_be_visible()
+        page.screenshot(path=screenshots / "progress-failed.png")
+        again = page.get_by_role("link", name="Change and try again")
+        expect(again).to_be_visible()
+        again.click()
+        expect(page.locator("#container-broken")).to_be_checked()
+        context.close()
+
+
+def test_hostile_names_are_inert(one_origin_hub: Hub, page: Page) -> None:
+    hub = one_origin_hub
+    sign_in(page, hub, "ada")
+    for url in (
+        f"/hub/spawn?opt-container={HOSTILE}",
+        f"/hub/spawn?opt-name={HOSTILE}&opt-{HOSTILE}=1",
+        f"/hub/{HOSTILE}",
+    ):
+        page.goto(f"{hub.url}{url}")
+        page.wait_for_load_state("networkidle")
+        assert "owned" not in page.title()
+        assert page.locator("img[src=x]").count() == 0
+    page.goto(f"{hub.url}/hub/spawn?opt-container=notebook")
+    page.get_by_label("Name", exact=True).fill(HOSTILE)
+    page.get_by_role("button", name="Launch", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be a name")
+    assert "owned" not in page.title()
+
+
+def test_pages_run_no_inline_code(one_origin_hub: Hub, page: Page) -> None:
+    """What a strict Content-Security-Policy would forbid is not there."""
+    hub = one_origin_hub
+    sign_in(page, hub, "ada")
+    for path in ("home", "spawn", "nowhere"):
+        page.goto(f"{hub.url}/hub/{path}")
+        assert page.locator("script:not([src])").count() == 0, path
+        inline = page.evaluate(
+            "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames())"
+            ".filter(n => n.startsWith('on'))"
+        )
+        assert inline == [], path
+
+
+def test_stopping_shows_and_ends(one_origin_hub: Hub, page: Page) -> None:
+    hub = one_origin_hub
+    ada = hub.sign_in("ada")
+    assert ada.launch("stopcard", container="notebook", name="To be stopped").status_code in (
+        201,
+        202,
+    )
+    ada.wait_ready("stopcard")
+    sign_in(page, hub, "ada")
+    card = page.locator("#session-stopcard")
+    expect(card).to_contain_text("To be stopped")
+    card.get_by_role("button", name="Stop").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Home and projects stay")
+    dialog.get_by_role("button", name="Stop", exact=True).click()
+    expect(card).to_have_count(0)
+    wait_for(lambda: not hub.launches(), "the session to end")
