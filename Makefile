@@ -4,7 +4,7 @@ LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 
-.PHONY: run stop clean environments test test-long lint docs
+.PHONY: run stop clean environments test test-long lint docs bench
 
 run: ## start the hub on http://127.0.0.1:8000
 	@$(BUILD) hub portal proxy astroml
@@ -27,7 +27,7 @@ test: ## everything quick: lint, types, core, hub, browser
 
 test-long: ## what takes minutes: make test-long PART=…
 	@$(BUILD) test portal proxy notebook astroml
-	@exec $(call IN,test)/python tests/long.py $(PART)
+	@PYTHONPATH=. exec $(call IN,test)/python tests/long.py $(PART)
 
 lint: ## format check, lint, types, import rules
 	@$(BUILD) test portal
@@ -36,3 +36,7 @@ lint: ## format check, lint, types, import rules
 docs: ## renew the screenshots and generated pages of docs/
 	@$(BUILD) test portal proxy notebook astroml
 	@exec $(call IN,test)/python tests/stages.py docs
+
+bench: ## from click to usable, beside JupyterHub's own local spawner
+	@$(BUILD) --quiet test portal proxy notebook
+	@PYTHONPATH=. exec $(call IN,test)/python bench/click_to_usable.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,12 +19,13 @@ from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_reason
 from canfar_spawner.local import environments, run
-from canfar_spawner.local.launcher import Launcher
+from canfar_spawner.local.launcher import SYSTEM_PATH, Launcher
 from canfar_spawner.local.usage import UsageMeter, machine
 
 _LOOK_EVERY = 0.1
 _STOP_WITHIN = 30.0
 _PREPARED_WITHIN = 60.0
+_ASK_AGAIN = 5.0
 _SIGNAL_BASE = 128
 
 _REASONS = {
@@ -60,7 +62,8 @@ class LocalBackend:
         self._gids = gids
         self._runs = launcher.provisioner.runs
         self._meter = UsageMeter()
-        self._finishing: set[LaunchId] = set()
+        self._asked_at: dict[LaunchId, float] = {}
+        """When a supervisor was last asked for, for a launch that had none."""
         self._promised: dict[LaunchId, tuple[Decimal, int]] = {}
 
     # What can run here.
@@ -76,7 +79,8 @@ class LocalBackend:
                 command=program.get if program else "",
             )
         if program.environment is None:
-            found = shutil.which(program.command[0]) is not None
+            # As sessions find it: the hub's own path says nothing of theirs.
+            found = shutil.which(program.command[0], path=SYSTEM_PATH) is not None
             return Offer(
                 available=found,
                 reason="" if found else f"{program.command[0]} is not installed on this machine.",
@@ -134,7 +138,8 @@ class LocalBackend:
 
     async def start(self, plan: SessionPlan, secrets: Secrets, *, port: int = 0) -> None:
         """Start a launch; one that was started before is left as it is."""
-        if (self._runs / plan.launch / "spec.json").exists():
+        path = self._runs / plan.launch
+        if (path / "spec.json").exists() or (path / "state.json").exists():
             return
         by_name = {each.name: each for each in self._policy().catalogue.containers}
         container = by_name.get(plan.container or "")
@@ -142,6 +147,7 @@ class LocalBackend:
             raise StartFailed("The container is no longer in the catalogue.")
         resources = plan.resources
         self._promised[plan.launch] = (resources.cores_request, resources.memory_request)
+        self._asked_at[plan.launch] = time.monotonic()
         await asyncio.to_thread(
             self.launcher.start,
             plan,
@@ -167,28 +173,31 @@ class LocalBackend:
         try:
             alive = run.is_alive(path)
             state = run.read_state(path)
+            ordered = (path / "spec.json").exists()
+            age = now.timestamp() - path.stat().st_mtime
         except (OSError, ValueError):
             return Evidence(life=Life.UNKNOWN)
         if state is not None and state.phase == "ended":
+            self._asked_at.pop(launch, None)
+            self._promised.pop(launch, None)
             return self._ended(state)
         if alive:
-            self._finishing.discard(launch)
+            self._asked_at.pop(launch, None)
             started = state is not None and state.phase == "running"
             return Evidence(
                 life=Life.RUNNING if started else Life.STARTING,
                 phase=Phase.STARTING if started else Phase.PREPARING,
                 seen=now,
             )
-        if state is None and not (path / "spec.json").exists():
+        if state is None and not ordered:
             # A hub prepares the launch now, or was killed while it did.
-            age = now.timestamp() - path.stat().st_mtime
             if age > _PREPARED_WITHIN:
                 return Evidence(life=Life.ABSENT, reason=Reason.NEVER_STARTED, seen=now)
             return Evidence(life=Life.STARTING, phase=Phase.PREPARING, seen=now)
         # Either the hub was killed between writing the launch down and starting it, or the
         # supervisor was: a new supervisor starts the one and cleans up after the other.
-        if launch not in self._finishing:
-            self._finishing.add(launch)
+        if time.monotonic() - self._asked_at.get(launch, -_ASK_AGAIN) >= _ASK_AGAIN:
+            self._asked_at[launch] = time.monotonic()
             self.launcher.supervise(path)
         return Evidence(life=Life.STARTING, phase=Phase.PREPARING, seen=now)
 
@@ -208,11 +217,10 @@ class LocalBackend:
     async def stop(self, launch: LaunchId) -> None:
         """End a launch with everything it started and wipe its scratch."""
         path = self._runs / launch
+        self._promised.pop(launch, None)
         if not path.is_dir():
             return
-        if run.read_state(path) is None and not run.is_alive(path):
-            # Never started: take the order back, so that nobody starts it after all.
-            (path / "spec.json").unlink(missing_ok=True)
+        if self._take_back(path):
             self.launcher.provisioner.forget(launch)
             return
         deadline = asyncio.get_running_loop().time() + _STOP_WITHIN
@@ -229,7 +237,18 @@ class LocalBackend:
                     detail=f"{launch} did not end within {_STOP_WITHIN:.0f} s",
                 )
             await asyncio.sleep(_LOOK_EVERY)
-        self._promised.pop(launch, None)
+
+    @staticmethod
+    def _take_back(path: Path) -> bool:
+        """Take the order of a launch back, if nobody has begun to carry it out."""
+        try:
+            if run.read_state(path) is not None or run.is_alive(path):
+                return False
+        except (OSError, ValueError):
+            return False
+        (path / "spec.json").unlink(missing_ok=True)
+        # A supervisor that has the lock by now may have read the order just before.
+        return not run.is_alive(path)
 
     async def logs(self, launch: LaunchId, *, lines: int) -> str:
         """Give the last lines that the session's program wrote."""
@@ -247,8 +266,11 @@ class LocalBackend:
     async def usage(self, launch: LaunchId) -> Use | None:
         """Measure the session's processes."""
         path = self._runs / launch
-        state = run.read_state(path)
-        if state is None or not run.is_alive(path):
+        try:
+            state = run.read_state(path)
+            if state is None or state.phase == "ended" or not run.is_alive(path):
+                return None
+        except (OSError, ValueError):
             return None
         return self._meter.read(state.supervisor_pid, datetime.now(UTC))
 

@@ -21,7 +21,8 @@ from canfar_spawner.local.sandbox import SandboxView, bwrap_argv
 from canfar_spawner.local.variables import Places, environment, jupyter_config
 
 _SINGLEUSER = "jupyterhub-singleuser"
-_SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where sessions look for programs, after their container's own."""
 _PRIVATE = "/run/canfar"
 _FILES = "/files"
 _GRACE = 8.0
@@ -89,7 +90,7 @@ class Launcher:
             variables = {
                 "LANG": "C.UTF-8",
                 **{name: value.get_secret_value() for name, value in secrets.env},
-                **environment(plan, places, path=f"{Path(argv[0]).parent}:{_SYSTEM_PATH}"),
+                **environment(plan, places, path=f"{Path(argv[0]).parent}:{SYSTEM_PATH}"),
                 "CANFAR_LAUNCH_ID": plan.launch,
             }
             self._write_spec(launch, plan, self._command(plan, roots, argv), variables, port)
@@ -108,7 +109,7 @@ class Launcher:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env={"LANG": "C.UTF-8", "PATH": _SYSTEM_PATH},
+            env={"LANG": "C.UTF-8", "PATH": SYSTEM_PATH},
             start_new_session=True,
         )
 
@@ -123,7 +124,7 @@ class Launcher:
                 )
             return python_roots((where,)), [str(executable), *program.command]
         argv = [word.replace("{port}", str(port)) for word in program.command]
-        found = shutil.which(argv[0], path=_SYSTEM_PATH)
+        found = shutil.which(argv[0], path=SYSTEM_PATH)
         if found is None:
             raise StartFailed(
                 "The container's program is not on this machine.", detail=f"{argv[0]} not found"

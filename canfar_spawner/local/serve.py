@@ -31,6 +31,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = Path("hub_config") / "jupyterhub_config.py"
 _END_WITHIN = 30.0
 _LOOK_EVERY = 0.1
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a service manager, and the closing of the terminal."""
 _BACKGROUND = 10
 """How far the building of environments steps back behind sessions."""
 
@@ -96,9 +98,18 @@ def run(environ: Mapping[str, str]) -> int:
     if not port_is_free(settings.port) and not _left_proxy(settings):
         raise SettingError(f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT.")
     prepare_data(settings)
+    if _hub_pid(settings) is not None:
+        raise SettingError(
+            f"A hub runs with {settings.data} already. End it with `make stop`, or choose another"
+            " directory with CANFAR_HUB_DATA."
+        )
     password = demo_password(settings)
     provide(settings.data, policy, users, say=_say)
     command = [sys.executable, "-m", "jupyterhub", "--config", str(_config(environ))]
+    asked: list[int] = []
+    # Kept until the hub is there to hear of it, and never inherited as blocked.
+    for number in _ENDING:
+        signal.signal(number, lambda number, _frame: asked.append(number))
     hub = subprocess.Popen(
         command,
         cwd=settings.hub,
@@ -110,8 +121,10 @@ def run(environ: Mapping[str, str]) -> int:
     def end(_number: int, _frame: FrameType | None) -> None:
         hub.send_signal(signal.SIGTERM)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, end)
+    if asked:
+        hub.send_signal(signal.SIGTERM)
     _say(f"CANFAR Hub: {settings.url}")
     _say(f"Sign in as {', '.join(users.users)}; the password is {password}")
     _say(f"Data: {settings.data}. Ctrl-C ends the hub; sessions go on until `make stop`.")
@@ -160,8 +173,13 @@ def stop(environ: Mapping[str, str]) -> int:
     settings = LocalSettings.read(environ)
     pid = _hub_pid(settings)
     if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        _say("The hub was told to end.")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _END_WITHIN
+        # It could start sessions until it is gone, and holds its port.
+        while _hub_pid(settings) == pid and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY)
+        _say("The hub has ended." if _hub_pid(settings) != pid else "The hub was told to end.")
     launches = running_launches(settings.data)
     for path in launches:
         supervisor.stop(path)

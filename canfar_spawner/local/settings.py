@@ -53,7 +53,9 @@ class LocalSettings:
             A variable has a value that cannot be used.
         """
         port = environ.get("CANFAR_HUB_PORT") or "8000"
-        if not (port.isascii() and port.isdigit() and 0 < int(port) <= _HIGHEST_PORT):
+        # Python refuses to read numbers of thousands of digits.
+        digits = port.isascii() and port.isdigit() and len(port) <= len(str(_HIGHEST_PORT))
+        if not (digits and 0 < int(port) <= _HIGHEST_PORT):
             raise SettingError(f"CANFAR_HUB_PORT must be a number from 1 to 65535, not {port}.")
         host = environ.get("CANFAR_HUB_HOST") or "127.0.0.1"
         labels = host.split(".")
@@ -104,10 +106,21 @@ def _private(path: Path, text: str) -> None:
 
 
 def prepare_data(settings: LocalSettings) -> None:
-    """Make the data directory, closed where it must be."""
-    Provisioner(settings.data).prepare_tree()
-    settings.hub.mkdir(mode=0o700, exist_ok=True)
-    settings.hub.chmod(0o700)
+    """Make the data directory, closed where it must be.
+
+    Raises
+    ------
+    SettingError
+        It cannot be made.
+    """
+    try:
+        Provisioner(settings.data).prepare_tree()
+        settings.hub.mkdir(mode=0o700, exist_ok=True)
+        settings.hub.chmod(0o700)
+    except OSError as error:
+        raise SettingError(
+            f"CANFAR_HUB_DATA cannot be used: {error.filename}: {error.strerror}."
+        ) from None
 
 
 def demo_password(settings: LocalSettings) -> str:

@@ -20,7 +20,9 @@ def descendants(pid: int) -> list[int]:
     waiting = [pid]
     while waiting:
         try:
-            text = (_PROC / str(waiting[-1]) / "task" / str(waiting.pop()) / "children").read_text()
+            # A child is listed with the thread that made it.
+            tasks = [*(_PROC / str(waiting.pop()) / "task").iterdir()]
+            text = " ".join((task / "children").read_text() for task in tasks)
         except OSError:
             continue
         children = [int(child) for child in text.split()]

@@ -44,6 +44,12 @@ def again_url(plan: SessionPlan) -> str:
     return f"/hub/spawn?{urlencode(options)}"
 
 
+def _cause(spawner: SessionSpawnerMixin) -> str:
+    """Say why a start failed, without the advice that the page gives apart."""
+    advice = REASONS[spawner.evidence.reason].advice
+    return (spawner.failure or "").removesuffix(advice).strip()
+
+
 class Pages:
     """The one value that templates get from this platform, as ``canfar``."""
 
@@ -167,7 +173,7 @@ class Pages:
                         else "todo"
                     ),
                     at=spawner.phases.get(phase),
-                    text=(spawner.failure or "") if failed and now else text,
+                    text=_cause(spawner) if failed and now else text,
                 )
             )
         return tuple(rows)

@@ -151,7 +151,7 @@ def test_a_failed_start_says_why(
         sign_in(page, hub, "ada")
         page.goto(f"{hub.url}/hub/spawn?opt-container=broken")
         page.get_by_role("button", name="Launch", exact=True).click()
-        expect(page.get_by_text("ended with an error").first).to_be_visible()
+        expect(page.get_by_role("alert")).to_contain_text("ended with an error")
         page.screenshot(path=screenshots / "progress-failed.png")
         again = page.get_by_role("link", name="Change and try again")
         expect(again).to_be_visible()

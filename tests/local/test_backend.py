@@ -168,8 +168,9 @@ class World:
                 supervisor.stop(path)
             except (OSError, ValueError):
                 continue
+        launches = [path for path in (self.data / "run").iterdir() if path.is_dir()]
         wait_for(
-            lambda: not any(map(supervisor.is_alive, (self.data / "run").iterdir())),
+            lambda: not any(map(supervisor.is_alive, launches)),
             "all launches to end",
         )
 
@@ -297,12 +298,13 @@ async def test_the_one_that_cleans_up_may_be_killed_as_well(world: World) -> Non
     """A back end that has asked for a clean-up asks again when nothing came of it."""
     plan = await world.running("runs")
     backend, path = world.backend, world.directory(plan)
-    real, asked = backend.launcher.supervise, []
-    backend.launcher.supervise = asked.append  # type: ignore[method-assign,assignment]
-    os.kill(world.supervisor(plan), signal.SIGKILL)
-    await world.until(plan, lambda _: bool(asked), "the first clean-up")
-    backend.launcher.supervise = real  # type: ignore[method-assign]
-    assert asked == [path]
+    asked: list[Path] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend.launcher, "supervise", asked.append)
+        os.kill(world.supervisor(plan), signal.SIGKILL)
+        await world.until(plan, lambda _: bool(asked), "the first clean-up")
+        await backend.observe()
+        assert asked == [path], "it is given some time"
     assert (await world.ended(plan)).reason is Reason.SUPERVISOR_LOST
 
 
@@ -321,6 +323,22 @@ async def test_a_written_order_is_started_exactly_once(world: World) -> None:
     for _ in range(5):
         await world.backend.observe()
     assert await world.backend.logs(plan.launch, lines=10) == "started\n"
+
+
+async def test_one_start_makes_one_supervisor(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at a launch whose supervisor is about to begin asks for no second one."""
+    asked = []
+    real = Launcher.supervise
+
+    def supervise(path: Path) -> None:
+        asked.append(path)
+        real(path)
+
+    monkeypatch.setattr(world.backend.launcher, "supervise", supervise)
+    await world.running("runs")
+    assert len(asked) == 1
 
 
 async def test_starting_twice_starts_once(world: World) -> None:
