@@ -62,9 +62,7 @@ class Stock:
                 proxy_port=free_port(),
                 home=home,
                 proxy=environments.proxy_command(),
-                singleuser=str(
-                    environments.location("notebook") / "bin" / "jupyterhub-singleuser"
-                ),
+                singleuser=str(environments.location("notebook") / "bin" / "jupyterhub-singleuser"),
                 token=self.token,
             )
         )

@@ -88,6 +88,9 @@ class Backend(Protocol):
     enforces_sizes: bool
     """Whether cores and memory are held to, or merely told to the session's programs."""
 
+    runs_images: bool
+    """Whether images given by reference can be run."""
+
     def offer(self, container: Container) -> Offer:
         """Say whether a container can be run now; cheap enough to ask for each on a page."""
         ...

@@ -20,7 +20,7 @@ from canfar_spawner.core.storage import ProjectName, StoragePolicy
 
 
 class Link(Frozen):
-    """A link in the page header."""
+    """A link at the foot of every page."""
 
     label: Annotated[str, Field(min_length=1, max_length=40)]
     href: Annotated[str, Field(pattern=r"^(https?://|/)[^\s\"'<>\\]*$")]

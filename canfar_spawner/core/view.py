@@ -112,7 +112,7 @@ def _typescript(annotation: object) -> str:
 
 
 def typescript() -> str:
-    """Write the TypeScript type of `SessionView`; the sources keep a copy that a test compares."""
+    """Write the TypeScript type of `SessionView`; ``canfar-hub types`` prints it."""
     lines = [
         "// Generated from canfar_spawner/core/view.py by `canfar-hub types`; do not edit.",
         "",

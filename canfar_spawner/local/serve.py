@@ -24,7 +24,7 @@ from canfar_spawner.local.settings import (
     prepare_data,
     running_launches,
 )
-from canfar_spawner.site.files import load
+from canfar_spawner.site.files import Problem, SiteFileError, load
 from canfar_spawner.site.users_file import Users
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +33,8 @@ _END_WITHIN = 30.0
 _LOOK_EVERY = 0.1
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, and the closing of the terminal."""
+_INTERRUPTED = 130
+_PROXY = b"configurable-http-proxy"
 _BACKGROUND = 10
 """How far the building of environments steps back behind sessions."""
 
@@ -82,6 +84,18 @@ def _preparing(settings: LocalSettings, policy: SitePolicy) -> Iterator[None]:
             builder.wait()
 
 
+def _check_groups(policy: SitePolicy, users: Users, path: Path) -> None:
+    problems = tuple(
+        Problem(
+            path="groups", message=f"the project {project.name} needs the group {project.group}"
+        )
+        for project in policy.projects
+        if project.group not in users.groups
+    )
+    if problems:
+        raise SiteFileError(path, problems)
+
+
 def run(environ: Mapping[str, str]) -> int:
     """Run hub and proxy until Ctrl-C or SIGTERM; sessions go on without them.
 
@@ -94,8 +108,10 @@ def run(environ: Mapping[str, str]) -> int:
     """
     settings = LocalSettings.read(environ)
     policy = load(_site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml"), SitePolicy)
-    users = load(_site_file(environ, "CANFAR_HUB_USERS", "users.yaml"), Users)
-    if not port_is_free(settings.port) and not _left_proxy(settings):
+    users_file = _site_file(environ, "CANFAR_HUB_USERS", "users.yaml")
+    users = load(users_file, Users)
+    _check_groups(policy, users, users_file)
+    if not port_is_free(settings.port) and not _takes_over(settings):
         raise SettingError(f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT.")
     prepare_data(settings)
     if _hub_pid(settings) is not None:
@@ -104,10 +120,13 @@ def run(environ: Mapping[str, str]) -> int:
             " directory with CANFAR_HUB_DATA."
         )
     password = demo_password(settings)
-    provide(settings.data, policy, users, say=_say)
+    try:
+        provide(settings.data, policy, users, say=_say)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     command = [sys.executable, "-m", "jupyterhub", "--config", str(_config(environ))]
     asked: list[int] = []
-    # Kept until the hub is there to hear of it, and never inherited as blocked.
+    # Kept until the hub is there to be told.
     for number in _ENDING:
         signal.signal(number, lambda number, _frame: asked.append(number))
     hub = subprocess.Popen(
@@ -145,13 +164,28 @@ def _hub_pid(settings: LocalSettings) -> int | None:
     return None
 
 
-def _left_proxy(settings: LocalSettings) -> bool:
-    """Say whether a hub that was killed left its proxy; JupyterHub ends it at its start."""
+def _left_proxy(settings: LocalSettings) -> tuple[int, list[bytes]] | None:
+    """Find the proxy that a killed hub has left, and its arguments."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((settings.hub / "proxy.pid").read_text())
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return str(settings.port).encode() in words and _hub_pid(settings) is None
-    return False
+        if any(word.endswith(_PROXY) for word in words) and _hub_pid(settings) is None:
+            return pid, words
+    return None
+
+
+def _takes_over(settings: LocalSettings) -> bool:
+    """Say whether the port is that of a left proxy; JupyterHub ends it at its start."""
+    left = _left_proxy(settings)
+    return left is not None and str(settings.port).encode() in left[1]
+
+
+def _end_left_proxy(settings: LocalSettings) -> None:
+    deadline = time.monotonic() + _END_WITHIN
+    while (left := _left_proxy(settings)) and time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left[0], signal.SIGTERM)
+        time.sleep(_LOOK_EVERY)
 
 
 def _wait_until_gone(paths: list[Path]) -> list[Path]:
@@ -180,6 +214,7 @@ def stop(environ: Mapping[str, str]) -> int:
         while _hub_pid(settings) == pid and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY)
         _say("The hub has ended." if _hub_pid(settings) != pid else "The hub was told to end.")
+    _end_left_proxy(settings)
     launches = running_launches(settings.data)
     for path in launches:
         supervisor.stop(path)

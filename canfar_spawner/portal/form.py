@@ -187,7 +187,7 @@ def launch_form(
         running=len(active),
         limit=limit,
         lifetime=long_duration(policy.lifetimes.interactive),
-        custom_images=bool(policy.images.sources),
+        custom_images=bool(policy.images.sources) and platform.backend.runs_images,
         kinds=tuple((kind.value, KINDS[kind].title) for kind in interactive),
     )
 

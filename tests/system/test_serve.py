@@ -354,7 +354,9 @@ def test_make_clean_leaves_the_data_alone(tmp_path: Path) -> None:
     local.mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", project)
     for name in ("__init__", "local/__init__", "local/build", "local/environments"):
-        shutil.copy(ROOT / "canfar_spawner" / f"{name}.py", project / "canfar_spawner" / f"{name}.py")
+        shutil.copy(
+            ROOT / "canfar_spawner" / f"{name}.py", project / "canfar_spawner" / f"{name}.py"
+        )
     kept = [
         project / "var" / "arc" / "home" / "ada" / "paper.tex",
         project / "var" / "arc" / "projects" / "demo" / "data.fits",
