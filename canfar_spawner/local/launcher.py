@@ -18,7 +18,7 @@ from canfar_spawner.local import environments, run
 from canfar_spawner.local.isolation import Isolation, python_roots, system_entries
 from canfar_spawner.local.provision import Provisioner
 from canfar_spawner.local.sandbox import SandboxView, bwrap_argv
-from canfar_spawner.local.variables import Places, environment, jupyter_config
+from canfar_spawner.local.variables import Places, environment, jupyter_config, suggestions
 
 _SINGLEUSER = "jupyterhub-singleuser"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -88,7 +88,7 @@ class Launcher:
         try:
             self._write_private(launch / "session", plan, places)
             variables = {
-                "LANG": "C.UTF-8",
+                **suggestions(plan, places),
                 **{name: value.get_secret_value() for name, value in secrets.env},
                 **environment(plan, places, path=f"{Path(argv[0]).parent}:{SYSTEM_PATH}"),
                 "CANFAR_LAUNCH_ID": plan.launch,

@@ -34,6 +34,15 @@ class Places:
     """What JupyterLab shows: links to home, projects and scratch."""
 
 
+def suggestions(plan: SessionPlan, places: Places) -> dict[str, str]:
+    """Give what a session's programs are told unless its owner tells them something else."""
+    return {
+        **dict.fromkeys(_THREADS, str(plan.resources.threads)),
+        "LANG": "C.UTF-8",
+        "MPLCONFIGDIR": str(PurePosixPath(places.private) / "cache" / "matplotlib"),
+    }
+
+
 def environment(plan: SessionPlan, places: Places, *, path: str) -> dict[str, str]:
     """Give a session's environment, without the hub's own and the owner's variables.
 
@@ -43,7 +52,6 @@ def environment(plan: SessionPlan, places: Places, *, path: str) -> dict[str, st
     private = PurePosixPath(places.private)
     projects = [mount.name for mount in plan.storage.find(Area.PROJECT)]
     return {
-        **dict.fromkeys(_THREADS, str(resources.threads)),
         "CANFAR_CORES": number(resources.cores_limit),
         "CANFAR_HOME": places.home,
         "CANFAR_MEMORY_GB": str(resources.memory_limit // GIB),
@@ -59,7 +67,6 @@ def environment(plan: SessionPlan, places: Places, *, path: str) -> dict[str, st
         "JUPYTER_CONFIG_PATH": str(private / "etc"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
         "LOGNAME": plan.owner,
-        "MPLCONFIGDIR": str(private / "cache" / "matplotlib"),
         "PATH": path,
         "SHELL": "/bin/bash",
         "USER": plan.owner,

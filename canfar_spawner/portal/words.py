@@ -85,7 +85,7 @@ def duration(length: timedelta) -> str:
 def long_duration(length: timedelta) -> str:
     """Write a length of time for a sentence: ``4 days``, ``12 hours``."""
     hours = int(length.total_seconds()) // 3600
-    return count(hours // 24, "day") if hours >= 48 else count(hours, "hour")  # noqa: PLR2004 - two days
+    return count(hours // 24, "day") if hours >= 48 else count(hours, "hour")
 
 
 def iso(moment: datetime) -> str:

@@ -23,8 +23,8 @@ CLASSES = [getattr(errors, name) for name in errors.__all__]
         ("Conflict", "RequestRefused", "conflict", 409),
         ("PlatformError", "SessionError", "platform", 500),
         ("Unavailable", "PlatformError", "unavailable", 503),
-        ("Refused", "PlatformError", "backend_refused", 500),
-        ("StartFailed", "PlatformError", "start_failed", 500),
+        ("Refused", "PlatformError", "backend_refused", 424),
+        ("StartFailed", "PlatformError", "start_failed", 424),
     ],
 )
 def test_classes_keep_their_codes(name: str, parent: str, code: str, status: int) -> None:

@@ -341,7 +341,7 @@ def test_the_form_sends_the_words_of_a_request(draw: Drawer) -> None:
     names = {each.attributes["name"] for each in page.inputs() if "name" in each.attributes}
     assert names == FORM_FIELDS
     hidden = [each for each in page.all("input") if each.attributes.get("type") == "hidden"]
-    assert [each.attributes["name"] for each in hidden] == ["_xsrf"]
+    assert [each.attributes["name"] for each in hidden] == ["_xsrf", "projects"]
     form = next(page.all("form"))
     assert form.attributes["action"] == "/hub/spawn/ada/abcd1234"
     assert form.attributes["method"] == "post"

@@ -75,6 +75,12 @@ CASES = {
         {"version": "27"}, "version", "has no version 27; there is 1 or 0", ["1", "0"]
     ),
     "unknown kind": Bad({"kind": "laptop"}, "kind", "kind must be notebook, desktop"),
+    "a batch job as a server": Bad(
+        {"container": "astroml", "kind": "headless", "cmd": "true"},
+        "kind",
+        "Batch jobs are not launched",
+        code="not_interactive",
+    ),
     "kind the container is not": Bad(
         {"kind": "carta"}, "kind", "it runs as notebook", ["notebook"]
     ),
