@@ -114,7 +114,7 @@ REASONS: Final[dict[Reason, ReasonText]] = {
     ),
     Reason.PROGRAM_FAILED: ReasonText(
         sentence="The session's program ended with an error.",
-        advice="Its log says more. Launch it again, or choose another version.",
+        advice="Launch it again, or choose another version. If it stays, tell the administrators.",
         failed=True,
     ),
     Reason.PROGRAM_MISSING: ReasonText(

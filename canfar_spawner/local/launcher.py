@@ -18,7 +18,13 @@ from canfar_spawner.local import environments, run
 from canfar_spawner.local.isolation import Isolation, python_roots, system_entries
 from canfar_spawner.local.provision import Provisioner
 from canfar_spawner.local.sandbox import SandboxView, bwrap_argv
-from canfar_spawner.local.variables import Places, environment, jupyter_config, suggestions
+from canfar_spawner.local.variables import (
+    Places,
+    environment,
+    jupyter_config,
+    kernel_room,
+    suggestions,
+)
 
 _SINGLEUSER = "jupyterhub-singleuser"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -166,6 +172,7 @@ class Launcher:
         etc, files = private / "etc", private / "files"
         etc.mkdir(exist_ok=True)
         (etc / "jupyter_server_config.json").write_text(jupyter_config(places))
+        (etc / "jupyter_server_config.py").write_text(kernel_room(places))
         for name in ("runtime", "cache"):
             (private / name).mkdir(mode=0o700, exist_ok=True)
         if not self._sandboxed:

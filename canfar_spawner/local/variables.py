@@ -40,6 +40,8 @@ def suggestions(plan: SessionPlan, places: Places) -> dict[str, str]:
         **dict.fromkeys(_THREADS, str(plan.resources.threads)),
         "LANG": "C.UTF-8",
         "MPLCONFIGDIR": str(PurePosixPath(places.private) / "cache" / "matplotlib"),
+        # JupyterLab asks npm for its directories, and npm logs that it was asked.
+        "npm_config_cache": str(PurePosixPath(places.private) / "cache" / "npm"),
     }
 
 
@@ -97,6 +99,28 @@ def jupyter_config(places: Places) -> str:
         },
         indent=1,
     )
+
+
+_ROOM = """\
+import os
+import tempfile
+
+place = os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
+try:
+    os.makedirs(place, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place) as file:
+        file.write(bytes(65536))
+except OSError:
+    os.environ["IPYTHONDIR"] = {instead!r}
+"""
+
+
+def kernel_room(places: Places) -> str:
+    """Give what the Jupyter server of a session runs at its start, as its user.
+
+    IPython's profile is its owner's and lies in the home; in a full one no kernel would start.
+    """
+    return _ROOM.format(instead=f"{places.private}/ipython")
 
 
 def start_url(plan: SessionPlan) -> str:

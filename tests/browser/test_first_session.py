@@ -69,7 +69,7 @@ def test_launch_work_and_stop(
     base = f"{page.url.partition(session)[0]}{session}/"
     if hub.host != "127.0.0.1":
         assert base.startswith(f"http://ada.{hub.host}:"), "each user has an origin of her own"
-    page.wait_for_selector(".jp-DirListing-content", state="attached")
+    expect(page.locator(".jp-LauncherCard").first).to_be_visible()
     page.screenshot(path=screenshots / f"lab-{request.node.callspec.id}.png")
     assert scratch_of(hub, session), "the session has a scratch directory"
 

@@ -14,6 +14,9 @@ from tests.support.hub import Hub, running_hub, wait_for
 pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
 
 NARROW = {"width": 360, "height": 740}
+WIDE = {"width": 1280, "height": 900}
+TALL = {"width": 1280, "height": 1600}
+"""The bar with the button sticks to the window's foot: in a tall one it hides nothing."""
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 
 
@@ -58,10 +61,12 @@ def test_pages_for_the_documents(one_origin_hub: Hub, page: Page, screenshots: P
     sign_in(page, hub, "ada")
     expect(page.get_by_role("link", name="Launch a session").first).to_be_visible()
     page.screenshot(path=screenshots / "home-empty.png")
+    page.set_viewport_size(TALL)  # type: ignore[arg-type]
     page.goto(f"{hub.url}/hub/spawn?opt-container=notebook")
-    page.screenshot(path=screenshots / "form.png", full_page=True)
+    page.screenshot(path=screenshots / "form.png")
     page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
-    page.screenshot(path=screenshots / "form-dark.png", full_page=True)
+    page.screenshot(path=screenshots / "form-dark.png")
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     page.goto(f"{hub.url}/hub/home")
     page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
     page.screenshot(path=screenshots / "home-dark.png")
@@ -101,7 +106,8 @@ def test_a_refusal_is_shown_at_its_field(
     expect(field).to_have_value("../etc")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#container-notebook")).to_be_checked()
-    page.screenshot(path=screenshots / "form-refused.png", full_page=True)
+    page.set_viewport_size(TALL)  # type: ignore[arg-type]
+    page.screenshot(path=screenshots / "form-refused.png")
     assert not hub.launches(), "nothing was launched"
 
 

@@ -265,9 +265,8 @@ def test_jupyterlab_begins_at_home(lab: Lab) -> None:
 def test_open_leads_to_the_file(lab: Lab) -> None:
     answer = lab.call("GET", "")
     assert answer.status_code == 302
-    assert answer.headers["Location"].endswith(
-        "/user/ada/adasess1/lab/tree/projects/demo/README.md"
-    )
+    leads_to = httpx.URL(answer.headers["Location"]).path
+    assert leads_to == "/user/ada/adasess1/lab/tree/projects/demo/README.md"
     assert lab.call("GET", "api/contents/projects/demo/README.md").status_code == 200
 
 
@@ -336,8 +335,10 @@ def test_nothing_of_the_session_lies_in_the_home(hub: Hub, lab: Lab, facts: dict
     lab.call("GET", "lab", follow_redirects=True)
     assert facts["scratch"] == [], "scratch was empty at the start"
     home = hub.data / "arc" / "home" / "ada"
-    # IPython keeps a person's profile and history there: hers, from session to session.
-    assert {path.name for path in home.iterdir()} <= {".ipython"}
+    # What is a person's own, from session to session: the profile and history of IPython, and
+    # the place where she would install kernels, which Jupyter makes empty.
+    assert {path.name for path in home.iterdir()} <= {".ipython", ".local"}
+    assert not [path for path in (home / ".local").rglob("*") if not path.is_dir()]
     private = facts["environ"]["JUPYTER_RUNTIME_DIR"]
     assert not Path(private).is_relative_to(facts["environ"]["HOME"])
     session = lab.launch / "session"
