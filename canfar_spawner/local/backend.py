@@ -148,8 +148,7 @@ class LocalBackend:
         container = by_name.get(plan.container or "")
         if container is None or container.local is None:
             raise StartFailed("The container is no longer in the catalogue.")
-        resources = plan.resources
-        self._promised[plan.launch] = (resources.cores_request, resources.memory_request)
+        self.promise(plan)
         self._asked_at[plan.launch] = time.monotonic()
         await asyncio.to_thread(
             self.launcher.start,
@@ -159,6 +158,11 @@ class LocalBackend:
             gids=self._gids(),
             port=port,
         )
+
+    def promise(self, plan: SessionPlan) -> None:
+        """Count what a launch asks for as taken, until it ends."""
+        resources = plan.resources
+        self._promised[plan.launch] = (resources.cores_request, resources.memory_request)
 
     async def observe(self) -> Mapping[LaunchId, Evidence]:
         """Look at every launch that left a directory."""

@@ -119,6 +119,9 @@ def run(environ: Mapping[str, str]) -> int:
             f"A hub runs with {settings.data} already. End it with `make stop`, or choose another"
             " directory with CANFAR_HUB_DATA."
         )
+    if _left_proxy(settings) is None:
+        # JupyterHub would end whatever process has the pid by now.
+        (settings.hub / "proxy.pid").unlink(missing_ok=True)
     password = demo_password(settings)
     try:
         provide(settings.data, policy, users, say=_say)
@@ -156,22 +159,26 @@ def run(environ: Mapping[str, str]) -> int:
     return 0 if status in (0, -signal.SIGTERM, 128 + signal.SIGTERM) else status % 256
 
 
-def _hub_pid(settings: LocalSettings) -> int | None:
+def _ours(settings: LocalSettings, name: str) -> tuple[int, list[bytes]] | None:
+    """Find the process that a file names, and its arguments; not one that has its pid by now."""
     with contextlib.suppress(OSError, ValueError):
-        pid = int((settings.hub / "hub.pid").read_text())
-        if b"jupyterhub" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
+        pid = int((settings.hub / name).read_text())
+        # Hub and proxy are started in the hub's own directory, where nothing else is.
+        if Path(f"/proc/{pid}/cwd").samefile(settings.hub):
+            return pid, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return None
+
+
+def _hub_pid(settings: LocalSettings) -> int | None:
+    found = _ours(settings, "hub.pid")
+    return found[0] if found and b"jupyterhub" in found[1] else None
 
 
 def _left_proxy(settings: LocalSettings) -> tuple[int, list[bytes]] | None:
     """Find the proxy that a killed hub has left, and its arguments."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((settings.hub / "proxy.pid").read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if any(word.endswith(_PROXY) for word in words) and _hub_pid(settings) is None:
-            return pid, words
-    return None
+    found = _ours(settings, "proxy.pid")
+    is_proxy = found is not None and any(word.endswith(_PROXY) for word in found[1])
+    return found if is_proxy and _hub_pid(settings) is None else None
 
 
 def _takes_over(settings: LocalSettings) -> bool:

@@ -82,6 +82,8 @@ class LocalSpawner(SessionSpawnerMixin):
         super().load_state(state)
         if _STATE in state:
             self.port = state[_STATE]
+        if self.plan is not None:
+            self._backend.promise(self.plan)
 
     def _url(self) -> str:
         return f"http://{self.ip}:{self.port}"

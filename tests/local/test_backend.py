@@ -215,6 +215,20 @@ async def test_from_start_to_stop(world: World) -> None:
     assert (after.cores_taken, after.memory_taken) == (0, 0)
 
 
+async def test_a_later_hub_counts_what_was_promised(world: World) -> None:
+    plan = await world.running("runs", mode="fixed", cores=2, memory=4)
+    world.backend = world.new_backend()
+    world.backend.promise(plan)
+    capacity = await world.backend.capacity()
+    assert capacity is not None
+    assert capacity.cores_taken == 2
+    os.kill(world.supervisor(plan), signal.SIGTERM)
+    await world.ended(plan)
+    capacity = await world.backend.capacity()
+    assert capacity is not None
+    assert capacity.cores_taken == 0
+
+
 async def test_the_log_gives_its_last_lines(world: World) -> None:
     plan = await world.start("finishes")
     await world.ended(plan)

@@ -207,6 +207,22 @@ def test_sigterm_leaves_the_sessions(hub: Hub) -> None:
     assert answer.json()["session"] == SESSION, "its program goes on"
 
 
+def test_a_pid_of_long_ago_harms_nobody(hub: Hub) -> None:
+    """After a crash of the machine the files name pids that others have by now."""
+    bystander = subprocess.Popen(["sleep", "600"])
+    try:
+        for name in ("hub.pid", "proxy.pid"):
+            (hub.data / "hub" / name).write_text(str(bystander.pid))
+        hub.start()
+        assert bystander.poll() is None
+        hub.end()
+        (hub.data / "hub" / "hub.pid").write_text(str(bystander.pid))
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
 def test_a_password_of_ones_own_takes_over(hub: Hub) -> None:
     before = hub.launches()[SESSION]
     hub.password = "a password of my own"

@@ -31,10 +31,11 @@ pytestmark = pytest.mark.environment("notebook")
 _ANSWERS_WITHIN = 60.0
 NOTEBOOK = {"container": "notebook"}
 FIXED = {**NOTEBOOK, "mode": "fixed", "cores": 2, "memory": 4}
+IN_VIEW = Path("/arc")
 OPENED = "/arc/projects/demo/README.md"
 # Each is long enough to be found in a database, were it there.
 VARIABLES = {
-    "QUOTES": "it's \"quoted\" and `ticked`",
+    "QUOTES": 'it\'s "quoted" and `ticked`',
     "LINES": "first line\nsecond line\r\n\tthird line",
     "DOLLARS": "$(HOME) ${HOME} $HOME $$ \\$HOME",
     "BRACES": "{x} {username} {{ user }} {0} {unbalanced",
@@ -163,8 +164,10 @@ def facts(lab: Lab) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def sandboxed(hub: Hub) -> bool:
-    return "Sessions are kept apart by bubblewrap" in hub.log.read_text()
+def arc(hub: Hub) -> Path:
+    """Where sessions see arc: the host's own path, unless they have a view of their own."""
+    sandboxed = "Sessions are kept apart by bubblewrap" in hub.log.read_text()
+    return IN_VIEW if sandboxed else hub.data / "arc"
 
 
 @pytest.fixture
@@ -183,14 +186,13 @@ def mode(path: Path) -> int:
 
 
 def test_the_environment_tells_where_things_are(
-    hub: Hub, lab: Lab, facts: dict[str, Any], sandboxed: bool
+    hub: Hub, lab: Lab, facts: dict[str, Any], arc: Path
 ) -> None:
-    base = Path("/arc") if sandboxed else hub.data / "arc"
-    scratch = "/scratch" if sandboxed else str(hub.data / "scratch" / lab.launch.name)
+    on_host = str(hub.data / "scratch" / lab.launch.name)
     environ = facts["environ"]
-    assert environ["HOME"] == environ["CANFAR_HOME"] == str(base / "home" / "ada")
-    assert environ["CANFAR_PROJECTS_DIR"] == str(base / "projects")
-    assert environ["CANFAR_SCRATCH"] == scratch
+    assert environ["HOME"] == environ["CANFAR_HOME"] == str(arc / "home" / "ada")
+    assert environ["CANFAR_PROJECTS_DIR"] == str(arc / "projects")
+    assert environ["CANFAR_SCRATCH"] == ("/scratch" if arc == IN_VIEW else on_host)
     assert environ["CANFAR_PROJECTS"] == "demo survey"
     assert environ["CANFAR_SESSION_ID"] == "adasess1"
     assert environ["CANFAR_SESSION_KIND"] == "notebook"
@@ -199,7 +201,7 @@ def test_the_environment_tells_where_things_are(
     assert (environ["CANFAR_CORES"], environ["CANFAR_MEMORY_GB"]) == ("2", "4")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", environ["CANFAR_SESSION_ENDS"])
     assert environ["USER"] == environ["LOGNAME"] == "ada"
-    if sandboxed:
+    if arc == IN_VIEW:
         assert facts["projects"] == ["demo", "survey"]
         assert facts["user"] == "ada"
 
@@ -312,10 +314,9 @@ def test_ada_and_ben_share_a_project(hub: Hub, lab: Lab, lab_of_ben: Lab) -> Non
 
 @pytest.mark.usefixtures("as_root")
 def test_ben_sees_neither_adas_home_nor_her_other_project(
-    hub: Hub, lab: Lab, lab_of_ben: Lab, sandboxed: bool
+    hub: Hub, lab: Lab, lab_of_ben: Lab, arc: Path
 ) -> None:
     del lab
-    arc = Path("/arc") if sandboxed else hub.data / "arc"
     code = """
 import json, os
 def readable(path):
