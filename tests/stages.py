@@ -50,7 +50,6 @@ STAGES = {
     "house": Stage("documents and house rules", (_pytest("tests/house"),)),
     "hub": Stage("handlers and roles on a hub in process", (_pytest("tests/hub"),)),
     "local": Stage("supervisor, sandbox, environments", (_pytest("tests/local"),)),
-    "contract": Stage("back ends on the real thing", (_pytest("tests/contract"),)),
     "system": Stage("the real hub as a process", (_pytest("tests/system"),)),
     "browser": Stage("the real hub in Chromium", (_pytest("tests/browser"),)),
     "docs": Stage(

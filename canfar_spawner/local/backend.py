@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from canfar_spawner.core.backend import BackendEvent, Capacity, Offer, Preparation, Secrets, Use
 from canfar_spawner.core.catalogue import Container
@@ -67,6 +68,7 @@ class LocalBackend:
         self._meter = UsageMeter()
         self._asked_at: dict[LaunchId, float] = {}
         """When a supervisor was last asked for, for a launch that had none."""
+        self._starting: WeakValueDictionary[LaunchId, asyncio.Lock] = WeakValueDictionary()
         self._promised: dict[LaunchId, tuple[Decimal, int]] = {}
 
     # What can run here.
@@ -141,9 +143,12 @@ class LocalBackend:
 
     async def start(self, plan: SessionPlan, secrets: Secrets, *, port: int = 0) -> None:
         """Start a launch; one that was started before is left as it is."""
-        path = self._runs / plan.launch
-        if (path / "spec.json").exists() or (path / "state.json").exists():
-            return
+        async with self._starting.setdefault(plan.launch, asyncio.Lock()):
+            path = self._runs / plan.launch
+            if not ((path / "spec.json").exists() or (path / "state.json").exists()):
+                await self._start(plan, secrets, port)
+
+    async def _start(self, plan: SessionPlan, secrets: Secrets, port: int) -> None:
         by_name = {each.name: each for each in self._policy().catalogue.containers}
         container = by_name.get(plan.container or "")
         if container is None or container.local is None:
