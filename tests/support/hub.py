@@ -91,7 +91,11 @@ class Hub:
     def start(self) -> None:
         """Start it and wait until it answers."""
         environ = {
-            **{name: os.environ[name] for name in os.environ if not name.startswith("CANFAR_HUB_")},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("CANFAR_HUB_") or name == "CANFAR_HUB_CACHE"
+            },
             "CANFAR_HUB_DATA": str(self.data),
             "CANFAR_HUB_PORT": str(self.port),
             "CANFAR_HUB_HOST": self.host,
@@ -99,8 +103,6 @@ class Hub:
             "CANFAR_HUB_PREPARE": "none",
             **self.environ,
         }
-        if "CANFAR_HUB_CACHE" in os.environ:
-            environ["CANFAR_HUB_CACHE"] = os.environ["CANFAR_HUB_CACHE"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).parent / "canfar-hub"), "run"],

@@ -74,14 +74,13 @@ def test_killed_while_one_starts_and_two_run(own_hub: Hub) -> None:
     assert session_call(ada, "runsone1", "POST", "api/terminals").status_code == 200
 
     # The start of the third is under way: the request is sent and not waited for.
-    with httpx.Client() as client:
-        with contextlib.suppress(httpx.ReadTimeout):
-            client.post(
-                f"{hub.url}/hub/api/users/ada/servers/startin1",
-                json={"user_options": {"container": "notebook"}},
-                headers={"Authorization": f"Bearer {ada.token}"},
-                timeout=0.3,
-            )
+    with httpx.Client() as client, contextlib.suppress(httpx.ReadTimeout):
+        client.post(
+            f"{hub.url}/hub/api/users/ada/servers/startin1",
+            json={"user_options": {"container": "notebook"}},
+            headers={"Authorization": f"Bearer {ada.token}"},
+            timeout=0.3,
+        )
     wait_for(lambda: "startin1" in hub.launches(), "the third to be starting")
     server = ada.server("startin1")
     assert server is not None
