@@ -2,7 +2,8 @@
 
 The variables CANFAR_HUB_PORT, CANFAR_HUB_HOST, CANFAR_HUB_DATA and CANFAR_HUB_PASSWORD override
 what matters most; the README lists them. What the site offers is in catalogue.yaml, who may use
-it in users.yaml; both are read again when they change.
+it in users.yaml. Both are read again when they change; who may sign in at all is set here, at the
+start of the hub.
 """
 
 import logging

@@ -65,12 +65,16 @@ def _admit(handler: Any, platform: Platform, options: dict[str, object], name: s
     """Judge a launch; whatever it raises, nothing has been made or stored."""
     user = _owner(handler)
     session = session_id(name)
-    if session in user.orm_spawners and session not in active_sessions(user):
+    request = parse_request(options)
+    active = active_sessions(user)
+    if session in active:
+        # It runs or is on its way: JupyterHub says so, and starts nothing.
+        return
+    if session in user.orm_spawners or platform.admitted(user.name, session):
         raise Conflict(
             f"The session id {session} has been used before. Take a new one.", field="session"
         )
-    request = parse_request(options)
-    platform.plan(request, owner=user.name, session=session, active=active_sessions(user))
+    platform.plan(request, owner=user.name, session=session, active=active)
     platform.admit(user.name, session, request)
 
 
