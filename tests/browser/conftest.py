@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from canfar_spawner.local import environments
 from tests.support.hub import ROOT, Hub, running_hub
 
 _FLAGS = (
@@ -47,10 +48,16 @@ def chromium(need: Need) -> Iterator[Browser]:
     """Debian's Chromium."""
     found = shutil.which("chromium")
     need("browser", bool(found), "on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
+    # Playwright's own Node needs a library that a bare Debian does not have.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAYWRIGHT_NODEJS_PATH", environments.node())
+        playwright = sync_playwright().start()
+    try:
         browser = playwright.chromium.launch(executable_path=found, args=list(_FLAGS))
         yield browser
         browser.close()
+    finally:
+        playwright.stop()
 
 
 @pytest.fixture(
