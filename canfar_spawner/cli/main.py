@@ -13,7 +13,7 @@ from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.view import typescript
 from canfar_spawner.site.files import SiteFileError, load
 from canfar_spawner.site.policy import policy_schema
-from canfar_spawner.site.users_file import Users
+from canfar_spawner.site.users_file import Users, missing_groups
 
 _BROKEN = 1
 _MISUSED = 2
@@ -34,12 +34,9 @@ def check(catalogue: Path, users: Path) -> int:
         print(error)
         problems += len(error.problems)
     if policy is not None and people is not None:
-        for project in policy.projects:
-            if project.group not in people.groups:
-                print(
-                    f"{users}: groups: the project {project.name} needs the group {project.group}"
-                )
-                problems += 1
+        for problem in missing_groups(people, policy.projects):
+            print(f"{users}: {problem}")
+            problems += 1
         for container in policy.catalogue.containers:
             for group in container.groups:
                 if group not in people.groups:

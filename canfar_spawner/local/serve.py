@@ -24,8 +24,8 @@ from canfar_spawner.local.settings import (
     prepare_data,
     running_launches,
 )
-from canfar_spawner.site.files import Problem, SiteFileError, load
-from canfar_spawner.site.users_file import Users
+from canfar_spawner.site.files import SiteFileError, load
+from canfar_spawner.site.users_file import Users, missing_groups
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = Path("hub_config") / "jupyterhub_config.py"
@@ -84,18 +84,6 @@ def _preparing(settings: LocalSettings, policy: SitePolicy) -> Iterator[None]:
             builder.wait()
 
 
-def _check_groups(policy: SitePolicy, users: Users, path: Path) -> None:
-    problems = tuple(
-        Problem(
-            path="groups", message=f"the project {project.name} needs the group {project.group}"
-        )
-        for project in policy.projects
-        if project.group not in users.groups
-    )
-    if problems:
-        raise SiteFileError(path, problems)
-
-
 def run(environ: Mapping[str, str]) -> int:
     """Run hub and proxy until Ctrl-C or SIGTERM; sessions go on without them.
 
@@ -110,7 +98,9 @@ def run(environ: Mapping[str, str]) -> int:
     policy = load(_site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml"), SitePolicy)
     users_file = _site_file(environ, "CANFAR_HUB_USERS", "users.yaml")
     users = load(users_file, Users)
-    _check_groups(policy, users, users_file)
+    problems = missing_groups(users, policy.projects)
+    if problems:
+        raise SiteFileError(users_file, problems)
     if not port_is_free(settings.port) and not _takes_over(settings):
         raise SettingError(f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT.")
     prepare_data(settings)

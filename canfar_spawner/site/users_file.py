@@ -14,7 +14,7 @@ from canfar_spawner.core.errors import NotAllowed, shown
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.identity import PosixGroup, PosixId, PosixIdentity, PosixName
 from canfar_spawner.core.policy import Project
-from canfar_spawner.site.files import WatchedFile
+from canfar_spawner.site.files import Problem, WatchedFile
 
 
 class User(Frozen):
@@ -56,6 +56,17 @@ class Users(Frozen):
             if user.gid is None and taken is not None:
                 raise ValueError(f"the own group of {name} has the gid of {taken}")
         return self
+
+
+def missing_groups(users: Users, projects: tuple[Project, ...]) -> tuple[Problem, ...]:
+    """Give the groups that projects need and the users file does not have."""
+    return tuple(
+        Problem(
+            path="groups", message=f"the project {project.name} needs the group {project.group}"
+        )
+        for project in projects
+        if project.group not in users.groups
+    )
 
 
 class UsersFile:
