@@ -110,7 +110,11 @@ class LocalBackend:
             "failed": f"{container.title} could not be prepared on this machine.",
         }.get(status.state, f"{container.title} has not been prepared on this machine.")
         return Offer(
-            available=False, reason=reason, command="make environments", preparation=preparation
+            available=False,
+            reason=reason,
+            # Nobody has to do anything where it is on its way.
+            command="" if status.state in ("building", "waiting") else "make environments",
+            preparation=preparation,
         )
 
     def accepts(self, plan: SessionPlan) -> None:

@@ -65,6 +65,8 @@ def _preparing(settings: LocalSettings, policy: SitePolicy) -> Iterator[None]:
         if container.local and container.local.environment
     ]
     missing = [name for name in dict.fromkeys(wanted) if not environments.is_ready(name)]
+    # The quickest first: something new can be used soon.
+    missing.sort(key=lambda name: environments.ENVIRONMENTS[name].seconds)
     if not settings.prepare or not missing:
         yield
         return

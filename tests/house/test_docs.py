@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from canfar_spawner.core.request import FIELDS
-from canfar_spawner.core.view import typescript
 from canfar_spawner.site.policy import policy_schema
 
 ROOT = Path(__file__).parents[2]
@@ -287,10 +286,3 @@ def test_every_variable_of_a_session_is_described() -> None:
     given = set(re.findall(r'"(CANFAR_[A-Z_]+)"', source))
     text = section(DOCS / "user" / "sessions.md", "What a session knows of itself")
     assert first_words(text) == given
-
-
-def test_the_type_of_a_session_is_the_generated_one() -> None:
-    copy = ROOT / "canfar_spawner" / "portal" / "src" / "session.ts"
-    if not copy.exists():
-        pytest.skip("no page reads a session's JSON yet")
-    assert copy.read_text() == typescript()
