@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from canfar_spawner.local import environments
 from tests.support.hub import ROOT, Hub, running_hub
@@ -22,6 +22,7 @@ _FLAGS = (
     "--disable-sync",
 )
 _DEADLINE = 60_000
+expect.set_options(timeout=_DEADLINE)
 
 Need = Callable[[str, bool, str], None]
 
