@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -81,13 +80,15 @@ def test_it_finds(canary: Canary, leak: str, secret: str) -> None:
 
 
 def test_it_finds_arguments_of_processes(canary: Canary) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input()", canary.env], stdin=subprocess.PIPE)
-    with contextlib.closing(process.stdin) as stdin:  # type: ignore[type-var]
+    program = [sys.executable, "-c", "print(flush=True); input()", canary.env]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # Until it says something, the kernel may still be setting its arguments up.
+        process.stdout.readline()
         with pytest.raises(AssertionError, match="the arguments of"):
             canary.sweep()
-        assert stdin is not None
-        stdin.write(b"\n")
-    process.wait()
+        process.stdin.write(b"\n")
     canary.sweep()
 
 
