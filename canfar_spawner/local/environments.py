@@ -77,10 +77,10 @@ ENVIRONMENTS = {
         Environment(
             "test",
             "the hub with its tests' tools",
-            490,
-            30,
+            560,
+            35,
             ("pyproject.toml", PINS),
-            (".[hub,local,test]",),
+            (".[hub,local,kubernetes,test]",),
             in_place=True,
         ),
         Environment("proxy", "the proxy", 10, 5, ("images/proxy",)),

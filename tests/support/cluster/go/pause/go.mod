@@ -1,0 +1,3 @@
+module canfar.invalid/cluster/pause
+
+go 1.26.0
