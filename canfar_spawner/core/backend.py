@@ -118,6 +118,10 @@ class Backend(Protocol):
         """Say what is known of every launch that left a trace."""
         ...
 
+    async def look(self, plan: SessionPlan) -> Evidence:
+        """Say what is known of one launch, asking for proof where traces of it are missing."""
+        ...
+
     async def stop(self, launch: LaunchId) -> None:
         """End a launch and everything it started; returns when it is over."""
         ...

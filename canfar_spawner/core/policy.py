@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from canfar_spawner.core.images import ImagePolicy, ImageSource
 from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.lifetime import Lifetimes
 from canfar_spawner.core.limits import Limits
+from canfar_spawner.core.pods import PodsPolicy
 from canfar_spawner.core.resources import ResourceChoices
 from canfar_spawner.core.storage import ProjectName, StoragePolicy
 
@@ -71,8 +72,8 @@ class SitePolicy(Frozen):
     projects: tuple[Project, ...] = ()
     defaults: dict[SessionKind, Word] = Field(default_factory=dict)
     """The container that the form proposes for a kind."""
-    pods: dict[str, Any] = Field(default_factory=dict)
-    """Volumes, node selectors, tolerations, priorities, queues and pull secrets of pods."""
+    pods: PodsPolicy = PodsPolicy()
+    """Namespaces, volumes, node selectors, tolerations, priorities, queues and pull secrets."""
 
     @field_validator("images", mode="before")
     @classmethod

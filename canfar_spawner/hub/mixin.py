@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+import functools
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar, cast
 
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner, SpawnException
 from pydantic import SecretStr
 from sqlalchemy.orm import object_session
-from traitlets import default
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from traitlets import Float, default
 from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
-from canfar_spawner.core.errors import Invalid, SessionError
+from canfar_spawner.core.errors import Invalid, SessionError, StartFailed
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.names import SessionId, session_id
 from canfar_spawner.core.plan import SessionPlan
@@ -47,8 +49,12 @@ from canfar_spawner.hub.rows import (
 _STATE = "canfar"
 _REDIRECTED_WITHIN = 1.5
 """Seconds after which JupyterHub has sent the form's sender to the progress page."""
-_LOOK_EVERY = 0.3
-"""Seconds between looks at a starting session; nothing is asked of it, only its traces."""
+_TELL_EVERY = 0.3
+"""Seconds between the messages of a start's progress."""
+_LOOK_EVERY = 0.1
+"""Seconds between looks at a starting session."""
+_ANSWER_WITHIN = 5.0
+_SERVER_ERROR = 500
 
 
 def refusal(error: SessionError) -> SpawnException:
@@ -64,14 +70,45 @@ def refusal(error: SessionError) -> SpawnException:
     return found
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def with_catalogue(method: _Method) -> _Method:
+    """Let a method step aside for the spawner behind it where the hub has no catalogue."""
+
+    @functools.wraps(method)
+    def chosen(self: SessionSpawnerMixin, *args: Any, **kwargs: Any) -> Any:
+        if self.managed:
+            return method(self, *args, **kwargs)
+        return getattr(super(SessionSpawnerMixin, self), method.__name__)(*args, **kwargs)
+
+    return cast("_Method", chosen)
+
+
 class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no types
     """A named server as a session: planned, started, watched and forgotten.
 
-    A subclass implements `launch`, which brings the planned session up and returns its address.
+    A subclass implements `launch`, which has the back end start the planned session, and
+    `address`, which says where it listens.
     """
 
     expected_phases: tuple[Phase, ...] = STARTUP
     """The phases that a start on this back end goes through."""
+
+    slow_start = Float(
+        280.0,
+        config=True,
+        help="""
+        Seconds for which a session that was asked for but does not answer yet is waited for.
+
+        Keep it below ``start_timeout``, so that the reason reaches the page.
+        """,
+    )
+
+    @property
+    def managed(self) -> bool:
+        """Whether the hub has a catalogue; without one nothing here changes a spawner."""
+        return SETTING in (getattr(self.user, "settings", None) or {})
 
     @property
     def platform(self) -> Platform:
@@ -97,6 +134,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
 
     @default("options_from_form")
     def _options_from_form_default(self) -> Any:
+        if not self.managed:
+            return super()._options_from_form_default()
         return self._options_of_admitted
 
     def _options_of_admitted(self, _fields: dict[str, list[str]]) -> dict[str, object]:
@@ -107,12 +146,15 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         return without_secrets(options_of(admission.request))
 
     @override
+    @with_catalogue
     def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, object]:
         """Never give options: a link fills the form and launches nothing."""
         raise DeepLink
 
     @default("apply_user_options")
     def _apply_user_options_default(self) -> Any:
+        if not self.managed:
+            return {}
         return type(self)._apply  # noqa: SLF001 - a hook of this very class
 
     def _session(self) -> SessionId:
@@ -149,6 +191,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     # State: committed before the back end is asked for anything.
 
     @override
+    @with_catalogue
     def get_state(self) -> dict[str, Any]:
         """Give what finds the session again after a restart of the hub."""
         state: dict[str, Any] = super().get_state()
@@ -160,6 +203,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         return state
 
     @override
+    @with_catalogue
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the session that a hub before this one has started."""
         super().load_state(state)
@@ -170,6 +214,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.evidence = Evidence(life=Life.UNKNOWN)
 
     @override
+    @with_catalogue
     def clear_state(self) -> None:
         """Forget the session."""
         super().clear_state()
@@ -188,15 +233,25 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     # Start, watch, stop.
 
     @override
+    @with_catalogue
     async def rename(self, old_name: str, new_name: str) -> None:
         """Refuse: JupyterHub would give the row of an ended session an id nobody has checked."""
         raise refusal(Invalid("A session keeps its id."))
 
-    async def launch(self, plan: SessionPlan, secrets: Secrets) -> str:
-        """Bring the session up and give its address; implemented by the back end's spawner."""
+    async def launch(self, plan: SessionPlan, secrets: Secrets) -> None:
+        """Have the back end start the session; implemented by the back end's spawner."""
         raise NotImplementedError
 
+    async def address(self, plan: SessionPlan) -> str | None:
+        """Say where the session listens, ``http://host:port``; None where that is not known yet."""
+        raise NotImplementedError
+
+    def hopeless(self, _evidence: Evidence) -> Reason | None:
+        """Say why a start is given up before its time, if it is."""
+        return None
+
     @override
+    @with_catalogue
     async def start(self) -> str:
         """Start the session and wait until its program answers."""
         plan = self.plan
@@ -214,7 +269,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             credentials=self._request.credentials if self._request else None,
         )
         try:
-            url = await self.launch(plan, secrets)
+            await self.launch(plan, secrets)
+            url = await self._answer(plan)
         except SessionError as error:
             self.log.warning("%s did not start: %s", self._log_name, error.detail or error.sentence)
             self.failure, self.last_plan = error.sentence, plan
@@ -230,6 +286,73 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         self.tell(What.READY)
         return url
 
+    async def _answer(self, plan: SessionPlan) -> str:
+        """Wait until the session answers, and give its address; raises where it never will."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.slow_start
+        while True:
+            evidence = await self.look()
+            if evidence.phase in self.expected_phases and evidence.phase is not Phase.READY:
+                self.enter(evidence.phase)
+            if is_over(evidence):
+                raise await self._failure(plan, evidence)
+            url = await self.address(plan)
+            if url is not None and await self._answers(url):
+                return url
+            reason = self.hopeless(evidence)
+            if reason is None and loop.time() > deadline:
+                reason = Reason.START_TIMEOUT
+            if reason is not None:
+                raise await self._failure(plan, evidence.model_copy(update={"reason": reason}))
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _failure(self, plan: SessionPlan, evidence: Evidence) -> StartFailed:
+        """Keep why a start failed, and give the exception that says so."""
+        if is_over(evidence):
+            log = await self.platform.backend.logs(plan.launch, lines=20)
+            self.log.warning("The last lines of %s:\n%s", self._log_name, log)
+        if evidence.reason is Reason.FINISHED:
+            # It should not have finished before it answered.
+            evidence = evidence.model_copy(update={"reason": Reason.PROGRAM_FAILED})
+        self.evidence = evidence
+        words = REASONS[evidence.reason]
+        detail = f" ({evidence.detail})" if evidence.detail else ""
+        return StartFailed(f"{words.sentence}{detail} {words.advice}", code=evidence.reason)
+
+    async def _answers(self, url: str) -> bool:
+        request = HTTPRequest(
+            f"{url}{self.server.base_url}api",
+            follow_redirects=False,
+            request_timeout=_ANSWER_WITHIN,
+            connect_timeout=_ANSWER_WITHIN,
+        )
+        try:
+            answer = await AsyncHTTPClient().fetch(request, raise_error=False)
+        except Exception:  # noqa: BLE001 - refused, reset, half-open: not yet
+            return False
+        # The client reports what is no answer at all as 599.
+        return bool(answer.code < _SERVER_ERROR)
+
+    @override
+    async def get_url(self) -> str:
+        """Wait, after a restart of the hub, for a session that was still starting.
+
+        JupyterHub calls this in its restart check only, and would stop a session that does not
+        answer in time: here only a session proven dead is given up.
+        """
+        url: str | None = None
+        while self.managed and self.plan is not None:
+            url = await self.address(self.plan) or url
+            if url is not None and await self._answers(url):
+                self.enter(Phase.READY)
+                break
+            if is_over(await self.look()):
+                break
+            await asyncio.sleep(1)
+        if url is None:
+            return str(self.server.url)
+        return f"{url}{self.server.base_url}"
+
     def enter(self, phase: Phase) -> None:
         """Note that the start has come to a phase."""
         if phase not in self.phases:
@@ -241,16 +364,17 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         if self.plan is None:
             return Evidence(life=Life.ABSENT, reason=Reason.NEVER_STARTED)
         try:
-            found = await self.platform.backend.observe()
+            found = await self.platform.backend.look(self.plan)
         except Exception as error:  # noqa: BLE001 - whatever happened, it is no proof of an end
             self.log.warning("%s could not be looked at: %r", self._log_name, error)
-            return Evidence(life=Life.UNKNOWN, seen=self.evidence.seen)
-        self.evidence = found.get(
-            self.plan.launch, Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST)
-        )
-        return self.evidence
+            found = Evidence(life=Life.UNKNOWN)
+        if found.life is Life.UNKNOWN and found.seen is None:
+            found = found.model_copy(update={"seen": self.evidence.seen})
+        self.evidence = found
+        return found
 
     @override
+    @with_catalogue
     async def poll(self) -> int | None:
         """Say whether the session has ended, with its exit code; None means it has not.
 
@@ -262,6 +386,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         return evidence.exit_code or 0
 
     @override
+    @with_catalogue
     async def stop(self, now: bool = False) -> None:
         """End the session with everything it started."""
         if self.plan is not None:
@@ -269,6 +394,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             await self.look()
 
     @override
+    @with_catalogue
     async def run_post_stop_hook(self) -> None:
         """Write down why the session ended and see that nothing of it stays behind."""
         if self.plan is not None:
@@ -319,7 +445,12 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         url = f"{self.user.base_url}{self.name}/" if self.name else self.user.base_url
         return session_view(self.plan, self.evidence, answers=bool(self.ready), url=url)
 
+    def _position(self, phase: Phase) -> int:
+        phases = self.expected_phases
+        return 100 * phases.index(phase) // len(phases) if phase in phases else 0
+
     @override
+    @with_catalogue
     async def progress(self) -> AsyncIterator[dict[str, object]]:
         """Tell the phases of the start as they come."""
         told: set[Phase] = set()
@@ -328,7 +459,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             for phase in [phase for phase in self.phases if phase not in told]:
                 told.add(phase)
                 yield {
-                    "progress": min(95, 100 * STARTUP.index(phase) // len(STARTUP)),
+                    "progress": min(95, self._position(phase)),
                     "message": PHASE_SENTENCES[phase],
                     "phase": phase.value,
                     "at": self.phases[phase],
@@ -336,7 +467,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             if self.evidence.detail != detail:
                 detail = self.evidence.detail
                 yield {"message": detail, "reason": detail}
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_TELL_EVERY)
 
 
 PHASE_SENTENCES: dict[Phase, str] = {

@@ -188,6 +188,13 @@ class LocalBackend:
                 found[launch] = evidence
         return found
 
+    async def look(self, plan: SessionPlan) -> Evidence:
+        """Look at the directory of one launch."""
+        path = self._runs / plan.launch
+        if not path.is_dir():
+            return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=datetime.now(UTC))
+        return self._evidence(plan.launch, path)
+
     def _evidence(self, launch: LaunchId, path: Path) -> Evidence:
         now = datetime.now(UTC)
         try:

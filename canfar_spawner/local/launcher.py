@@ -14,17 +14,18 @@ from canfar_spawner.core.catalogue import LocalProgram
 from canfar_spawner.core.errors import StartFailed, Unavailable
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.storage import ARC_PROJECTS, SCRATCH, Area
-from canfar_spawner.local import environments, run
-from canfar_spawner.local.isolation import Isolation, python_roots, system_entries
-from canfar_spawner.local.provision import Provisioner
-from canfar_spawner.local.sandbox import SandboxView, bwrap_argv
-from canfar_spawner.local.variables import (
+from canfar_spawner.core.variables import (
     Places,
+    account_files,
     environment,
     jupyter_config,
     kernel_room,
     suggestions,
 )
+from canfar_spawner.local import environments, run
+from canfar_spawner.local.isolation import Isolation, python_roots, system_entries
+from canfar_spawner.local.provision import Provisioner
+from canfar_spawner.local.sandbox import SandboxView, bwrap_argv
 
 _SINGLEUSER = "jupyterhub-singleuser"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -185,7 +186,7 @@ class Launcher:
         if self._root:
             for path in private.rglob("*"):
                 os.chown(path, identity.uid, identity.group.gid, follow_symlinks=False)
-        for name, text in zip(("passwd", "group"), _accounts(plan), strict=True):
+        for name, text in zip(("passwd", "group"), account_files(plan), strict=True):
             (private.parent / name).write_text(text)
             (private.parent / name).chmod(0o644)
 
@@ -224,16 +225,3 @@ class Launcher:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(launch / "spec.json")
-
-
-def _accounts(plan: SessionPlan) -> tuple[str, str]:
-    """Write the passwd and group files that a session sees: its own user, and nobody."""
-    identity = plan.identity
-    passwd = [
-        "root:x:0:0:root:/root:/usr/sbin/nologin",
-        f"{identity.name}:x:{identity.uid}:{identity.group.gid}::{plan.storage.home}:/bin/bash",
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
-    ]
-    groups = {group.gid: group.name for group in (*identity.groups, identity.group)}
-    group = ["root:x:0:", *(f"{name}:x:{gid}:" for gid, name in groups.items()), "nogroup:x:65534:"]
-    return "\n".join([*passwd, ""]), "\n".join([*group, ""])

@@ -88,7 +88,10 @@ CHANGES: dict[str, list[Any]] = {
         [{"name": "demo", "group": "demo", "title": "Demo"}],
     ],
     "defaults": [{}, {"carta": "carta"}],
-    "pods": [{"node_selector": {"a": "b"}}, {"node_selector": {"a": "c"}}],
+    "pods": [
+        {"placement": {"node_selector": {"a": "b"}}},
+        {"placement": {"node_selector": {"a": "c"}}},
+    ],
 }
 
 
@@ -109,8 +112,8 @@ def test_equal_policies_have_equal_digests() -> None:
 
 
 def test_the_order_of_keys_means_nothing() -> None:
-    forth = site(pods={"a": 1, "b": {"c": 1, "d": 2}})
-    back = site(pods={"b": {"d": 2, "c": 1}, "a": 1})
+    forth = site(pods={"instance": "a", "placement": {"node_selector": {"c": "1", "d": "2"}}})
+    back = site(pods={"placement": {"node_selector": {"d": "2", "c": "1"}}, "instance": "a"})
     assert forth == back
     assert forth.digest == back.digest
 

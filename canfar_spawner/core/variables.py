@@ -1,4 +1,4 @@
-"""What a local session is told: its environment and the configuration of its Jupyter server."""
+"""What a session is told: its environment, its accounts, and its Jupyter server's configuration."""
 
 from __future__ import annotations
 
@@ -45,10 +45,17 @@ def suggestions(plan: SessionPlan, places: Places) -> dict[str, str]:
     }
 
 
-def environment(plan: SessionPlan, places: Places, *, path: str) -> dict[str, str]:
+def environment(plan: SessionPlan, places: Places, *, path: str = "") -> dict[str, str]:
     """Give a session's environment, without the hub's own and the owner's variables.
 
     Runtime, cache and log files lie outside the home, so that a full home still starts.
+
+    Parameters
+    ----------
+    plan : SessionPlan
+    places : Places
+    path : str
+        Where its programs are; empty leaves an image's own.
     """
     resources = plan.resources
     private = PurePosixPath(places.private)
@@ -69,7 +76,7 @@ def environment(plan: SessionPlan, places: Places, *, path: str) -> dict[str, st
         "JUPYTER_CONFIG_PATH": str(private / "etc"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
         "LOGNAME": plan.owner,
-        "PATH": path,
+        **({"PATH": path} if path else {}),
         "SHELL": "/bin/bash",
         "USER": plan.owner,
         "XDG_CACHE_HOME": str(private / "cache"),
@@ -101,6 +108,17 @@ def jupyter_config(places: Places) -> str:
     )
 
 
+_SHARED = """\
+import os
+
+os.umask(0o002)
+os.makedirs({files!r}, exist_ok=True)
+for name, target in {links!r}.items():
+    path = os.path.join({files!r}, name)
+    if os.path.isdir(target) and not os.path.islink(path):
+        os.symlink(target, path)
+"""
+
 _ROOM = """\
 import os
 import tempfile
@@ -121,6 +139,28 @@ def kernel_room(places: Places) -> str:
     IPython's profile is its owner's and lies in the home; in a full one no kernel would start.
     """
     return _ROOM.format(instead=f"{places.private}/ipython")
+
+
+def files_view(places: Places) -> str:
+    """Give what the Jupyter server of a pod runs at its start, as its user.
+
+    What it makes in a project is its group's to change, and its root is a view of three links.
+    """
+    links = {"home": places.home, "projects": places.projects, "scratch": places.scratch}
+    return _SHARED.format(files=places.files, links=links)
+
+
+def account_files(plan: SessionPlan) -> tuple[str, str]:
+    """Write the passwd and group files that a session sees: its own user, and nobody."""
+    identity = plan.identity
+    passwd = [
+        "root:x:0:0:root:/root:/usr/sbin/nologin",
+        f"{identity.name}:x:{identity.uid}:{identity.group.gid}::{plan.storage.home}:/bin/bash",
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+    ]
+    groups = {group.gid: group.name for group in (*identity.groups, identity.group)}
+    group = ["root:x:0:", *(f"{name}:x:{gid}:" for gid, name in groups.items()), "nogroup:x:65534:"]
+    return "\n".join([*passwd, ""]), "\n".join([*group, ""])
 
 
 def start_url(plan: SessionPlan) -> str:
