@@ -10,10 +10,7 @@ from canfar_spawner.core.errors import Unavailable
 from canfar_spawner.core.identity import PosixIdentity
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.storage import Area
-
-_HOME_MODE = 0o700
-_PROJECT_MODE = 0o2770
-_PASSED_THROUGH = 0o755
+from canfar_spawner.site.directories import HOME_MODE, PASSED_THROUGH, PROJECT_MODE, make
 
 
 class Provisioner:
@@ -38,39 +35,26 @@ class Provisioner:
     def prepare_tree(self) -> None:
         """Make the directories that all sessions pass through."""
         for path in (self.data, self.data / "arc", self.homes, self.projects, self.scratch):
-            path.mkdir(mode=_PASSED_THROUGH, parents=True, exist_ok=True)
-            path.chmod(_PASSED_THROUGH)
+            path.mkdir(mode=PASSED_THROUGH, parents=True, exist_ok=True)
+            path.chmod(PASSED_THROUGH)
         self.runs.mkdir(mode=0o711, exist_ok=True)
         self.runs.chmod(0o711)
 
     def _make(self, path: Path, mode: int, uid: int, gid: int) -> bool:
-        """Make a directory and say whether it is new; refuses to follow a link in its place."""
-        try:
-            path.mkdir(mode=0o700)
-            new = True
-        except FileExistsError:
-            new = False
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            if self._root:
-                os.fchown(descriptor, uid, gid)
-            if new or self._root:
-                os.fchmod(descriptor, mode)
-        finally:
-            os.close(descriptor)
-        return new
+        """Make a directory and say whether it is new; only root gives it to somebody else."""
+        return make(path, mode=mode, owner=(uid, gid) if self._root else None)
 
     def home(self, identity: PosixIdentity) -> Path:
         """Make a user's home, with mode 0700."""
         path = self.homes / identity.name
-        self._make(path, _HOME_MODE, identity.uid, identity.group.gid)
+        self._make(path, HOME_MODE, identity.uid, identity.group.gid)
         return path
 
     def project(self, name: str, gid: int) -> Path:
         """Make a project's directory, shared by its group, with mode 2770."""
         path = self.projects / name
         owner = 0 if self._root else os.geteuid()
-        self._make(path, _PROJECT_MODE, owner, gid)
+        self._make(path, PROJECT_MODE, owner, gid)
         return path
 
     def prepare(self, plan: SessionPlan, gids: dict[str, int]) -> Path:
@@ -92,10 +76,10 @@ class Provisioner:
             for mount in plan.storage.find(Area.PROJECT):
                 self.project(mount.name, gids[mount.name])
             uid, gid = plan.identity.uid, plan.identity.group.gid
-            self._make(self.scratch / plan.launch, _HOME_MODE, uid, gid)
+            self._make(self.scratch / plan.launch, HOME_MODE, uid, gid)
             launch = self.runs / plan.launch
             self._make(launch, 0o711, os.geteuid(), os.getegid())
-            self._make(launch / "session", _HOME_MODE, uid, gid)
+            self._make(launch / "session", HOME_MODE, uid, gid)
         except OSError as error:
             raise Unavailable(
                 "The session's directories could not be made. Tell the administrators.",
