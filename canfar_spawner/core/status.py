@@ -73,6 +73,11 @@ class Reason(StrEnum):
     EVICTED = "evicted"
     IMAGE_NOT_FOUND = "image_not_found"
     IMAGE_REFUSED = "image_refused"
+    IMAGE_FAILED = "image_failed"
+    UNSCHEDULABLE = "unschedulable"
+    NOT_GUARANTEED = "not_guaranteed"
+    SCRATCH_FULL = "scratch_full"
+    STORAGE_FAILED = "storage_failed"
     QUOTA = "quota"
     NODE_LOST = "node_lost"
     SUPERVISOR_LOST = "supervisor_lost"
@@ -145,6 +150,31 @@ REASONS: Final[dict[Reason, ReasonText]] = {
     Reason.IMAGE_REFUSED: ReasonText(
         sentence="The registry refused to give out the image.",
         advice="Check the registry's user and secret.",
+        failed=True,
+    ),
+    Reason.IMAGE_FAILED: ReasonText(
+        sentence="The image could not be fetched.",
+        advice="Launch it again in a few minutes; tell the administrators if it stays so.",
+        failed=True,
+    ),
+    Reason.UNSCHEDULABLE: ReasonText(
+        sentence="No machine of the cluster has room for the session.",
+        advice="Choose a smaller size, or try again later.",
+        failed=True,
+    ),
+    Reason.NOT_GUARANTEED: ReasonText(
+        sentence="The cluster did not reserve what a fixed session is promised.",
+        advice="Choose flexible, and tell the administrators.",
+        failed=True,
+    ),
+    Reason.SCRATCH_FULL: ReasonText(
+        sentence="The session kept more in scratch than it holds and was ended.",
+        advice="Home and projects are kept. Keep less in scratch, or move it to a project.",
+        failed=True,
+    ),
+    Reason.STORAGE_FAILED: ReasonText(
+        sentence="The session's storage could not be attached.",
+        advice="Wait a little; tell the administrators if it stays so.",
         failed=True,
     ),
     Reason.QUOTA: ReasonText(

@@ -1,0 +1,1 @@
+"""Sessions as pods of a cluster."""

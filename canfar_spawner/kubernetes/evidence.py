@@ -1,0 +1,238 @@
+"""What a pod and its events prove about a launch: pure, on objects as the API gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from canfar_spawner.core.errors import shown
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_reason
+
+Object = Mapping[str, Any]
+
+CONTAINER: Final = "notebook"
+"""The container of the session's own program, by the name KubeSpawner gives it."""
+SCRATCH_VOLUME: Final = "scratch"
+_LONGEST = 240
+
+_NOT_FOUND: Final = re.compile(
+    r"not found|manifest unknown|name unknown|does not exist", re.IGNORECASE
+)
+_REFUSED: Final = re.compile(
+    r"unauthori[sz]ed|denied|forbidden|authorization failed|authentication required|no basic auth",
+    re.IGNORECASE,
+)
+_SCRATCH: Final = re.compile(rf'emptydir volume "{SCRATCH_VOLUME}" exceeds', re.IGNORECASE)
+_IMAGE_WAITS: Final = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "RegistryUnavailable",
+        "ImageInspectError",
+        "SignatureValidationFailed",
+    }
+)
+_CONFIG_WAITS: Final = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
+_STORAGE_EVENTS: Final = frozenset({"FailedMount", "FailedAttachVolume"})
+_ROOM: Final = (
+    (re.compile(r"insufficient cpu", re.IGNORECASE), "free cores"),
+    (re.compile(r"insufficient memory", re.IGNORECASE), "free memory"),
+    (re.compile(r"insufficient [\w.-]+/[\w.-]+", re.IGNORECASE), "free GPUs"),
+    (re.compile(r"insufficient ephemeral-storage", re.IGNORECASE), "free scratch"),
+    (re.compile(r"too many pods", re.IGNORECASE), "room for another session"),
+)
+_FIT: Final = (
+    (
+        re.compile(r"node affinity|node selector", re.IGNORECASE),
+        "no machine is of the kind asked for",
+    ),
+    (
+        re.compile(r"untolerated taint", re.IGNORECASE),
+        "the machines that are left are set aside for others",
+    ),
+    (re.compile(r"persistentvolumeclaim|unbound", re.IGNORECASE), "the storage is not there yet"),
+)
+
+
+def moment(text: object) -> datetime | None:
+    """Read a time as Kubernetes writes it; None for anything else."""
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def event_time(event: Object) -> datetime | None:
+    """Say when an event was last seen."""
+    series = event.get("series") or {}
+    for text in (
+        series.get("lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        event.get("firstTimestamp"),
+    ):
+        found = moment(text)
+        if found is not None:
+            return found
+    return None
+
+
+def _plain(text: object) -> str:
+    return shown(" ".join(str(text or "").split()), limit=_LONGEST)
+
+
+def image_reason(text: str) -> Reason:
+    """Say what an error of fetching an image comes to."""
+    if _REFUSED.search(text):
+        return Reason.IMAGE_REFUSED
+    return Reason.IMAGE_NOT_FOUND if _NOT_FOUND.search(text) else Reason.IMAGE_FAILED
+
+
+def room_detail(message: str) -> str:
+    """Say in plain words why the scheduler finds no place."""
+    lacking = [words for pattern, words in _ROOM if pattern.search(message)]
+    if lacking:
+        return f"No machine has enough {' and '.join(lacking)} now."
+    fitting = [words for pattern, words in _FIT if pattern.search(message)]
+    if fitting:
+        return f"{fitting[0][0].upper()}{fitting[0][1:]}."
+    return _plain(message)
+
+
+def _condition(status: Object, kind: str) -> Object:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == kind:
+            return dict(condition)
+    return {}
+
+
+def _container(status: Object) -> Object:
+    for each in status.get("containerStatuses") or ():
+        if each.get("name") == CONTAINER:
+            return dict(each)
+    return {}
+
+
+def _last(events: Iterable[Object], reasons: frozenset[str]) -> Object | None:
+    found = None
+    for event in events:
+        if event.get("reason") in reasons:
+            found = event
+    return found
+
+
+def _failure(pod: Object, terminated: Object | None) -> tuple[Reason, str]:
+    """Say why a pod is over, from its own status and its container's."""
+    status = pod["status"]
+    cause, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    if cause == "Evicted":
+        full = bool(_SCRATCH.search(message))
+        return (Reason.SCRATCH_FULL if full else Reason.EVICTED), "" if full else _plain(message)
+    if cause == "DeadlineExceeded":
+        return Reason.EXPIRED, ""
+    if cause == "NodeLost":
+        return Reason.NODE_LOST, ""
+    disrupted = _condition(status, "DisruptionTarget")
+    if disrupted.get("status") == "True" and status.get("phase") == "Failed":
+        return Reason.EVICTED, _plain(disrupted.get("message"))
+    if terminated is not None:
+        why = str(terminated.get("reason") or "")
+        if why in {"StartError", "ContainerCannotRun"}:
+            return Reason.PROGRAM_MISSING, _plain(terminated.get("message"))
+        reason = exit_reason(
+            terminated.get("exitCode"), out_of_memory=why == "OOMKilled", asked_to_stop=False
+        )
+        return reason, ""
+    if cause.startswith("OutOf") or cause == "UnexpectedAdmissionError":
+        return Reason.UNSCHEDULABLE, _plain(message)
+    return Reason.PROGRAM_FAILED, _plain(message)
+
+
+def _waiting(
+    pod: Object, container: Object, events: Sequence[Object]
+) -> tuple[Phase, Reason, str, datetime | None]:
+    """Say how far a pod is that has a node but does not run."""
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    why = str(waiting.get("reason") or "")
+    failed = _last(events, frozenset({"Failed", "InspectFailed"}))
+    if why in _IMAGE_WAITS:
+        text = str((failed or {}).get("message") or waiting.get("message") or why)
+        # While it backs off, the status only says that it does; the event has the cause.
+        since = moment((failed or {}).get("firstTimestamp")) or (event_time(failed or {}))
+        reason = Reason.IMAGE_NOT_FOUND if why == "InvalidImageName" else image_reason(text)
+        return Phase.PULLING, reason, _plain(text), since
+    if why in _CONFIG_WAITS:
+        since = event_time(failed or {})
+        return Phase.STARTING, Reason.PROGRAM_MISSING, _plain(waiting.get("message")), since
+    unmounted = _last(events, _STORAGE_EVENTS)
+    steps = _last(events, frozenset({"Pulling", "Pulled", "Created", "Started"}))
+    if steps is None and unmounted is not None:
+        text = _plain(unmounted.get("message"))
+        return Phase.PLACING, Reason.STORAGE_FAILED, text, moment(unmounted.get("firstTimestamp"))
+    if steps is None:
+        return Phase.PLACING, Reason.NONE, "", None
+    if steps.get("reason") == "Pulling":
+        image = pod["spec"]["containers"][0].get("image", "")
+        detail = f"Fetching {shown(image, limit=120)}."
+        return Phase.PULLING, Reason.PULLING_IMAGE, detail, event_time(steps)
+    return Phase.STARTING, Reason.NONE, "", event_time(steps)
+
+
+def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None) -> Evidence:
+    """Say what is known of a launch.
+
+    Parameters
+    ----------
+    pod : mapping
+        The pod as the API gives it.
+    events : sequence of mapping
+        What was reported of it, oldest first.
+    seen : datetime or None
+        When the API last answered.
+    """
+    status = pod.get("status") or {}
+    container = _container(status)
+    state = container.get("state") or {}
+    terminated = state.get("terminated")
+    node = str((pod.get("spec") or {}).get("nodeName") or "")
+    if terminated is not None or status.get("phase") in {"Failed", "Succeeded"}:
+        reason, detail = _failure(pod, terminated)
+        return Evidence(
+            life=Life.ENDED,
+            phase=Phase.ENDING,
+            reason=reason,
+            detail=detail,
+            exit_code=None if terminated is None else terminated.get("exitCode"),
+            node=node,
+            at=moment((terminated or {}).get("finishedAt")),
+            seen=seen,
+        )
+    if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
+        return Evidence(life=Life.UNKNOWN, reason=Reason.NODE_LOST, node=node, seen=seen)
+    if pod["metadata"].get("deletionTimestamp"):
+        at = moment(pod["metadata"]["deletionTimestamp"])
+        return Evidence(life=Life.ENDING, phase=Phase.ENDING, node=node, at=at, seen=seen)
+    if "running" in state:
+        at = moment(state["running"].get("startedAt"))
+        return Evidence(life=Life.RUNNING, phase=Phase.STARTING, node=node, at=at, seen=seen)
+    if not node:
+        placing = _condition(status, "PodScheduled")
+        waits = placing.get("status") == "False"
+        return Evidence(
+            life=Life.STARTING,
+            phase=Phase.PLACING,
+            reason=Reason.WAITING_FOR_RESOURCES if waits else Reason.NONE,
+            detail=room_detail(str(placing.get("message") or "")) if waits else "",
+            at=moment(placing.get("lastTransitionTime")),
+            seen=seen,
+        )
+    phase, reason, detail, at = _waiting(pod, container, events)
+    return Evidence(
+        life=Life.STARTING, phase=phase, reason=reason, detail=detail, node=node, at=at, seen=seen
+    )

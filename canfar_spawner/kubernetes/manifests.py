@@ -1,0 +1,421 @@
+"""Plans as Kubernetes objects: pure, on plain dictionaries, equal for equal plans."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from canfar_spawner.core.backend import Secrets
+from canfar_spawner.core.kinds import KINDS
+from canfar_spawner.core.names import LaunchId, owner_slug
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.pods import Placement, PodsPolicy
+from canfar_spawner.core.policy import SitePolicy
+from canfar_spawner.core.request import RegistryCredentials
+from canfar_spawner.core.resources import GIB, number
+from canfar_spawner.core.storage import ARC_PROJECTS, SCRATCH, Area, Mount
+from canfar_spawner.core.variables import (
+    Places,
+    account_files,
+    environment,
+    files_view,
+    jupyter_config,
+    kernel_room,
+    suggestions,
+)
+from canfar_spawner.kubernetes.evidence import CONTAINER, SCRATCH_VOLUME
+
+Manifest = dict[str, Any]
+
+PREFIX: Final = "hub.canfar.net"
+INSTANCE: Final = f"{PREFIX}/instance"
+LAUNCH: Final = f"{PREFIX}/launch"
+SESSION: Final = f"{PREFIX}/session"
+OWNER: Final = f"{PREFIX}/owner"
+UID: Final = f"{PREFIX}/uid"
+KIND: Final = f"{PREFIX}/kind"
+MODE: Final = f"{PREFIX}/mode"
+POLICY: Final = f"{PREFIX}/policy"
+USERNAME: Final = "hub.jupyter.org/username"
+"""The annotation in which KubeSpawner keeps the user's own name."""
+
+_PRIVATE: Final = "/run/canfar"
+_GRACE: Final = 10
+"""Seconds from being told to end until being killed."""
+_ENV_KEY = "env."
+_FILE_KEY = "file."
+_ETC_FILES: Final = ("jupyter_server_config.json", "jupyter_server_config.py")
+_LONGEST_SECRET: Final = 900_000
+"""In bytes: a Secret holds one MiB with everything around it."""
+
+
+def places(plan: SessionPlan) -> Places:
+    """Say where a session in a pod sees its storage: always at the true paths."""
+    return Places(
+        home=plan.storage.home,
+        projects=ARC_PROJECTS,
+        scratch=SCRATCH,
+        private=_PRIVATE,
+        files=f"{_PRIVATE}/files",
+    )
+
+
+def labels(plan: SessionPlan, pods: PodsPolicy) -> dict[str, str]:
+    """Give the labels of everything made for a launch."""
+    return {
+        INSTANCE: pods.instance,
+        LAUNCH: plan.launch,
+        SESSION: plan.session,
+        OWNER: owner_slug(plan.owner),
+        UID: str(plan.identity.uid),
+        KIND: plan.kind.value,
+        MODE: plan.resources.allocation.value.replace(" ", "-"),
+    }
+
+
+def selector(pods: PodsPolicy, launch: LaunchId | None = None) -> str:
+    """Select all objects of a hub, or those of one launch."""
+    chosen = f"{INSTANCE}={pods.instance}"
+    return chosen if launch is None else f"{chosen},{LAUNCH}={launch}"
+
+
+# Secrets: variables and files of a session, and what its registry asks for.
+
+
+def session_variables(plan: SessionPlan, secrets: Secrets) -> dict[str, str]:
+    """Give every variable of a session's program."""
+    where = places(plan)
+    return {
+        **suggestions(plan, where),
+        **{name: value.get_secret_value() for name, value in secrets.env},
+        **environment(plan, where),
+        "CANFAR_LAUNCH_ID": plan.launch,
+    }
+
+
+def session_files(plan: SessionPlan) -> dict[str, str]:
+    """Give the files that a session finds in its container."""
+    where = places(plan)
+    passwd, group = account_files(plan)
+    return {
+        "passwd": passwd,
+        "group": group,
+        "jupyter_server_config.json": jupyter_config(where),
+        "jupyter_server_config.py": files_view(where) + "\n" + kernel_room(where),
+    }
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def session_secret(plan: SessionPlan, variables: Mapping[str, str], pods: PodsPolicy) -> Manifest:
+    """Give the Secret that holds the variables and files of a session."""
+    content = {f"{_ENV_KEY}{name}": value for name, value in variables.items()}
+    content |= {f"{_FILE_KEY}{name}": text for name, text in session_files(plan).items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": plan.object_name,
+            "namespace": pods.namespace,
+            "labels": labels(plan, pods),
+        },
+        "immutable": True,
+        "data": {key: _encoded(value) for key, value in sorted(content.items())},
+    }
+
+
+def secret_variable(secret: Mapping[str, Any], name: str) -> str | None:
+    """Read a variable back from a session's Secret."""
+    found = (secret.get("data") or {}).get(f"{_ENV_KEY}{name}")
+    return None if found is None else base64.b64decode(found).decode()
+
+
+def is_too_large(secret: Manifest) -> bool:
+    """Say whether a Secret holds more than Kubernetes takes."""
+    return sum(len(key) + len(text) for key, text in secret["data"].items()) > _LONGEST_SECRET
+
+
+def registry_secret_name(plan: SessionPlan) -> str:
+    """Name the Secret with the credentials of a private registry."""
+    return f"{plan.object_name}-registry"
+
+
+def registry_secret(
+    plan: SessionPlan, credentials: RegistryCredentials, pods: PodsPolicy
+) -> Manifest:
+    """Give the Secret with which the image of a session is fetched."""
+    user = credentials.user.get_secret_value()
+    password = credentials.secret.get_secret_value()
+    auths = {
+        plan.image.registry: {
+            "username": user,
+            "password": password,
+            "auth": _encoded(f"{user}:{password}"),
+        }
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {
+            "name": registry_secret_name(plan),
+            "namespace": pods.namespace,
+            "labels": labels(plan, pods),
+        },
+        "immutable": True,
+        "data": {".dockerconfigjson": _encoded(json.dumps({"auths": auths}, sort_keys=True))},
+    }
+
+
+def owner_patch(pod: Mapping[str, Any]) -> Manifest:
+    """Give the patch that lets an object go with its pod."""
+    return {
+        "metadata": {
+            "ownerReferences": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "name": pod["metadata"]["name"],
+                    "uid": pod["metadata"]["uid"],
+                }
+            ]
+        }
+    }
+
+
+# Pods.
+
+
+def bare_pod(plan: SessionPlan) -> Manifest:
+    """Give the pod of a plan that no spawner has shaped: a batch job."""
+    container: Manifest = {"name": CONTAINER, "image": str(plan.image)}
+    if plan.command:
+        # Kubernetes would put variables in for $(NAME); two dollars stand for one.
+        program, *arguments = (word.replace("$(", "$$(") for word in plan.command)
+        container |= {"command": [program], "args": arguments}
+    spec: Manifest = {"containers": [container]}
+    if not KINDS[plan.kind].interactive:
+        spec["activeDeadlineSeconds"] = max(1, int((plan.ends - plan.started).total_seconds()))
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": plan.object_name, "annotations": {USERNAME: plan.owner}},
+        "spec": spec,
+    }
+
+
+def _arc_mount(mount: Mount, pods: PodsPolicy) -> Manifest:
+    root = pods.storage.homes if mount.area is Area.HOME else pods.storage.projects
+    path = f"{root}/{mount.name}" if root else mount.name
+    return {"name": "arc", "mountPath": mount.path, "subPath": path}
+
+
+def _volumes(plan: SessionPlan, policy: SitePolicy) -> tuple[list[Manifest], list[Manifest]]:
+    """Give the volumes of a session and where its program sees them."""
+    pods, storage = policy.pods, policy.storage
+    volumes: list[Manifest] = [
+        {"name": "arc", "persistentVolumeClaim": {"claimName": pods.storage.claim}},
+        {"name": "private", "emptyDir": {"sizeLimit": "2Gi"}},
+        {
+            "name": "session",
+            "secret": {
+                "secretName": plan.object_name,
+                "defaultMode": 0o444,
+                "items": [
+                    {"key": f"{_FILE_KEY}{name}", "path": name} for name in session_files(plan)
+                ],
+            },
+        },
+    ]
+    mounts: list[Manifest] = [
+        {"name": "private", "mountPath": _PRIVATE},
+        *(
+            {"name": "session", "mountPath": f"{_PRIVATE}/etc/{name}", "subPath": name}
+            | {"readOnly": True}
+            for name in _ETC_FILES
+        ),
+        {"name": "session", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": True},
+        {"name": "session", "mountPath": "/etc/group", "subPath": "group", "readOnly": True},
+    ]
+    for mount in plan.storage.mounts:
+        match mount.area:
+            case Area.HOME | Area.PROJECT:
+                mounts.append(_arc_mount(mount, pods))
+            case Area.SCRATCH:
+                size = f"{storage.scratch_gb}Gi"
+                volumes.append({"name": SCRATCH_VOLUME, "emptyDir": {"sizeLimit": size}})
+                mounts.append({"name": SCRATCH_VOLUME, "mountPath": mount.path})
+            case Area.SHARED_MEMORY:
+                size = f"{storage.shared_memory_gb}Gi"
+                memory = {"medium": "Memory", "sizeLimit": size}
+                volumes.append({"name": "shared-memory", "emptyDir": memory})
+                mounts.append({"name": "shared-memory", "mountPath": mount.path})
+            case Area.CVMFS:
+                volumes.append({"name": "cvmfs", **_cvmfs(pods)})
+                mounts.append(
+                    {"name": "cvmfs", "mountPath": mount.path, "readOnly": True}
+                    | {"mountPropagation": "HostToContainer"}
+                )
+            case Area.SITE:  # pragma: no cover - those of the site come below
+                continue
+    for volume in pods.volumes:
+        name = f"site-{volume.name}"
+        claim = {"claimName": volume.claim, "readOnly": volume.read_only}
+        volumes.append({"name": name, "persistentVolumeClaim": claim})
+        mounted = {"name": name, "mountPath": volume.path, "readOnly": volume.read_only}
+        mounts.append(mounted | ({"subPath": volume.sub_path} if volume.sub_path else {}))
+    return volumes, mounts
+
+
+def _cvmfs(pods: PodsPolicy) -> Manifest:
+    if pods.cvmfs.csi_driver is not None:
+        return {"csi": {"driver": pods.cvmfs.csi_driver, "readOnly": True}}
+    claim = pods.cvmfs.claim or "cvmfs"
+    return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+
+
+def _merged(theirs: Iterable[Manifest] | None, ours: Iterable[Manifest]) -> list[Manifest]:
+    """Put two lists of named things together; ours stand for theirs of the same name."""
+    ours = list(ours)
+    names = {each["name"] for each in ours}
+    return [each for each in theirs or () if each["name"] not in names] + ours
+
+
+def _memory(size: int) -> str:
+    return f"{size // GIB}Gi" if size % GIB == 0 else str(size)
+
+
+def _sizes(plan: SessionPlan) -> tuple[Manifest, Manifest]:
+    """Give the resources of the whole pod, which make its class, and of its program."""
+    sizes = plan.resources
+    memory = {"requests": _memory(sizes.memory_request), "limits": _memory(sizes.memory_limit)}
+    pod = {
+        "requests": {"cpu": number(sizes.cores_request), "memory": memory["requests"]},
+        "limits": {"cpu": number(sizes.cores_limit), "memory": memory["limits"]},
+    }
+    # The program's own limit has the kernel's verdict reported on its container.
+    container = {bound: {"memory": size} for bound, size in memory.items()}
+    return pod, container
+
+
+def _confined(container: Manifest) -> None:
+    """Take every privilege from a container, whatever a site's traits gave it."""
+    context = dict(container.get("securityContext") or {})
+    for ours in ("runAsUser", "runAsGroup", "runAsNonRoot", "procMount", "seLinuxOptions"):
+        context.pop(ours, None)
+    context |= {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    container["securityContext"] = context
+
+
+def _place(spec: Manifest, placement: Placement) -> None:
+    spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **placement.node_selector}
+    tolerations = [each.model_dump(exclude_none=True) for each in placement.tolerations]
+    spec["tolerations"] = [*(spec.get("tolerations") or ()), *tolerations]
+    for key in ("nodeSelector", "tolerations"):
+        if not spec[key]:
+            del spec[key]
+    if placement.priority_class:
+        spec["priorityClassName"] = placement.priority_class
+    if placement.runtime_class:
+        spec["runtimeClassName"] = placement.runtime_class
+
+
+def finish(
+    pod: Mapping[str, Any],
+    plan: SessionPlan,
+    policy: SitePolicy,
+    *,
+    variables: Iterable[str],
+    private_image: bool = False,
+) -> Manifest:
+    """Make a pod the pod of a plan.
+
+    What the plan decides replaces what a site's traits have set: sizes, identity, storage,
+    variables and privileges.
+
+    Parameters
+    ----------
+    pod : mapping
+        From KubeSpawner's traits, or `bare_pod`.
+    plan : SessionPlan
+    policy : SitePolicy
+    variables : iterable of str
+        The names of the variables in the session's Secret.
+    private_image : bool
+        Its registry asks for credentials, which lie in a Secret of their own.
+    """
+    pods = policy.pods
+    made: Manifest = copy.deepcopy(dict(pod))
+    metadata = made["metadata"]
+    metadata["name"], metadata["namespace"] = plan.object_name, pods.namespace
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels(plan, pods)}
+    annotations = {**(metadata.get("annotations") or {}), POLICY: plan.policy_digest}
+    metadata["annotations"] = annotations
+    spec = made["spec"]
+    identity = plan.identity
+    context = dict(spec.get("securityContext") or {})
+    for dangerous in ("fsGroup", "fsGroupChangePolicy", "sysctls", "windowsOptions"):
+        context.pop(dangerous, None)
+    spec["securityContext"] = context | {
+        "runAsNonRoot": True,
+        "runAsUser": identity.uid,
+        "runAsGroup": identity.group.gid,
+        "supplementalGroups": list(identity.gids),
+        "supplementalGroupsPolicy": "Strict",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    spec |= {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE,
+        "hostname": plan.session,
+    }
+    volumes, mounts = _volumes(plan, policy)
+    spec["volumes"] = _merged(spec.get("volumes"), volumes)
+    spec["resources"], sizes = _sizes(plan)
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        _confined(container)
+    program = next(each for each in spec["containers"] if each["name"] == CONTAINER)
+    program["workingDir"] = program.get("workingDir") or plan.storage.home
+    if plan.resources.gpus:
+        for bound in ("requests", "limits"):
+            sizes[bound][pods.gpu_resource] = str(plan.resources.gpus)
+    program["resources"] = sizes
+    names = sorted(set(variables))
+    references = [
+        {
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": plan.object_name, "key": f"{_ENV_KEY}{name}"}},
+        }
+        for name in names
+    ]
+    theirs = [each for each in program.get("env") or () if "valueFrom" in each]
+    program["env"] = _merged(theirs, references)
+    taken = {mount["mountPath"] for mount in mounts}
+    others = [each for each in program.get("volumeMounts") or () if each["mountPath"] not in taken]
+    program["volumeMounts"] = others + mounts
+    # An image that is on the node already must not be had without its registry's consent.
+    program["imagePullPolicy"] = (
+        "Always" if private_image else program.get("imagePullPolicy") or "IfNotPresent"
+    )
+    pulling = [{"name": name} for name in pods.pull_secrets]
+    if private_image:
+        pulling.append({"name": registry_secret_name(plan)})
+    pulling = _merged(spec.get("imagePullSecrets"), pulling)
+    if pulling:
+        spec["imagePullSecrets"] = pulling
+    _place(spec, pods.placed(plan.kind, gpus=plan.resources.gpus))
+    if pods.queue and not KINDS[plan.kind].interactive:
+        metadata["labels"]["kueue.x-k8s.io/queue-name"] = pods.queue
+    return made

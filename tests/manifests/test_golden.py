@@ -1,0 +1,155 @@
+"""The pods of this project, as a whole and by what must never be otherwise."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canfar_spawner.core.resources import Allocation
+from canfar_spawner.kubernetes import manifests as made
+from tests.core.world import ADA, SITE, plan
+from tests.manifests.golden import FIXED, GOLDEN, MANY, SECRETS, manifests, written
+
+NAMES = tuple(manifests())
+PODS = tuple(name for name, each in manifests().items() if each["kind"] == "Pod")
+
+
+def program(pod: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        each for each in pod["spec"]["containers"] if each["name"] == "notebook"
+    )
+    return found
+
+
+def test_every_file_belongs_to_an_object() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_object_is_as_it_was(name: str) -> None:
+    # After a change that is meant: python -m tests.manifests.golden
+    assert written(manifests()[name]) == (GOLDEN / f"{name}.json").read_text()
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_no_secret_is_in_a_pod(name: str) -> None:
+    text = (GOLDEN / f"{name}.json").read_text()
+    for variable, value in SECRETS.env:
+        assert value.get_secret_value() not in text
+        assert variable in text
+    assert not [each for each in program(json.loads(text))["env"] if "value" in each]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_identity_is_the_plans_and_no_privilege_is_left(name: str) -> None:
+    pod = manifests()[name]
+    context = pod["spec"]["securityContext"]
+    identity = MANY if name == "many-projects" else ADA
+    assert context["runAsUser"] == identity.uid
+    assert pod["metadata"]["labels"][made.UID] == str(identity.uid)
+    assert context["supplementalGroups"] == list(identity.gids)
+    assert context["supplementalGroupsPolicy"] == "Strict"
+    assert "fsGroup" not in context
+    for container in pod["spec"]["containers"]:
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_traits_of_a_site_cannot_widen_what_a_pod_may() -> None:
+    planned = plan({"container": "astroml"})
+    pod = made.bare_pod(planned)
+    pod["metadata"]["labels"] = {made.UID: "0", "site": "kept"}
+    pod["spec"] |= {
+        "serviceAccountName": "hub",
+        "automountServiceAccountToken": True,
+        "securityContext": {"fsGroup": 100, "runAsUser": 0, "sysctls": [{"name": "a"}]},
+        "volumes": [{"name": "arc", "hostPath": {"path": "/"}}, {"name": "more", "emptyDir": {}}],
+        "initContainers": [{"name": "first", "securityContext": {"privileged": True}}],
+        "nodeSelector": {"disk": "fast"},
+    }
+    program(pod)["securityContext"] = {"runAsUser": 0, "capabilities": {"add": ["SYS_ADMIN"]}}
+    program(pod)["env"] = [{"name": "LEAK", "value": "x"}, {"name": "NODE", "valueFrom": {"a": 1}}]
+    done = made.finish(pod, planned, SITE, variables=["HOME"])
+    spec = done["spec"]
+    assert spec["securityContext"]["runAsUser"] == ADA.uid
+    assert set(spec["securityContext"]) & {"fsGroup", "sysctls"} == set()
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["initContainers"][0]["securityContext"]["privileged"] is False
+    assert program(done)["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert [each["name"] for each in program(done)["env"]] == ["NODE", "HOME"]
+    assert not [volume for volume in spec["volumes"] if "hostPath" in volume]
+    assert {"name": "more", "emptyDir": {}} in spec["volumes"]
+    assert spec["nodeSelector"] == {"disk": "fast"}
+    assert done["metadata"]["labels"]["site"] == "kept"
+    assert done["metadata"]["labels"][made.UID] == str(ADA.uid)
+
+
+def test_a_fixed_pod_asks_for_what_it_is_limited_to() -> None:
+    resources = manifests()["fixed"]["spec"]["resources"]
+    assert resources["requests"] == resources["limits"] == {"cpu": "2", "memory": "8Gi"}
+
+
+def test_the_programs_requests_never_exceed_the_pods() -> None:
+    # The API would refuse it: a limit alone stands for a request of the same size.
+    pod = manifests()["flexible"]
+    container = program(pod)["resources"]
+    assert container["requests"]["memory"] == pod["spec"]["resources"]["requests"]["memory"]
+    assert container["limits"]["memory"] == pod["spec"]["resources"]["limits"]["memory"]
+
+
+def test_equal_plans_make_equal_pods() -> None:
+    assert written(manifests()["fixed"]) == written(manifests()["fixed"])
+    assert plan(FIXED).resources.allocation is Allocation.FIXED
+
+
+@given(st.text(max_size=200), st.lists(st.text(max_size=60), max_size=4))
+def test_words_of_a_command_are_never_expanded(program_text: str, arguments: list[str]) -> None:
+    words = (program_text, *arguments)
+    planned = plan({"container": "astroml", "kind": "headless", "cmd": "x"}).model_copy(
+        update={"command": words}
+    )
+    container = made.bare_pod(planned)["spec"]["containers"][0]
+    given_words = [*container["command"], *container["args"]]
+    assert [expanded(word) for word in given_words] == list(words)
+
+
+def expanded(text: str) -> str:
+    """Put variables in as Kubernetes does (third_party/forked/golang/expansion): $$ is one $."""
+    result, position = "", 0
+    while position < len(text):
+        if text[position] == "$" and position + 1 < len(text):
+            following = text[position + 1]
+            if following == "$":
+                result, position = result + "$", position + 2
+                continue
+            if following == "(" and ")" in text[position + 2 :]:
+                end = text.index(")", position + 2)
+                result, position = result + "EXPANDED", end + 1
+                continue
+        result, position = result + text[position], position + 1
+    return result
+
+
+def test_a_secret_gives_its_variables_back() -> None:
+    secret = manifests()["secret"]
+    assert made.secret_variable(secret, "SURVEY") == "deep = $(HOME)\n"
+    assert made.secret_variable(secret, "ABSENT") is None
+
+
+def test_a_registrys_secret_is_what_the_kubelet_reads() -> None:
+    content = base64.b64decode(manifests()["registry-secret"]["data"][".dockerconfigjson"])
+    auth = json.loads(content)["auths"]["images.canfar.net"]
+    assert (auth["username"], auth["password"]) == ("ada", "a password")
+    assert base64.b64decode(auth["auth"]).decode() == "ada:a password"
+
+
+def test_no_two_launches_share_a_name() -> None:
+    pod = manifests()["flexible"]
+    assert pod["metadata"]["name"] == manifests()["secret"]["metadata"]["name"]
+    assert len(pod["metadata"]["name"]) <= 63
