@@ -89,7 +89,9 @@ PROGRAMS = {
             ),
         ),
         ProgramSet(
-            "metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, 150
+            "metrics-server",
+            {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+            150,
         ),
         ProgramSet("helm", {"helm": "helm.sh/helm/v3/cmd/helm"}, 75),
     )
