@@ -1,45 +1,274 @@
-"""Images of a few static programs, written without a builder."""
+"""The images of the test cluster, built once and kept where its registries serve them from.
+
+``python3 -m tests.support.cluster.images NAME…`` builds what is missing. Run it outside of the
+cluster's namespaces: building needs the network, and nothing of the cluster. Standard library only.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import hashlib
-import io
-import json
-import platform
-import tarfile
-from collections.abc import Mapping, Sequence
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+
+from canfar_spawner.local.environments import ROOT, cache
+from tests.support.cluster.programs import ClusterError, locked, prepare, program
+
+REGISTRY = "registry.example.org"
+"""What images are called after; the cluster sends this name to its own registry."""
+_SUITE = "bookworm"
+_FORMAT = "1"
+"""Changed when the way of building changes."""
+_BASE = f"localhost/canfar-debian:{_SUITE}-{_FORMAT}"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_PROBE = (
+    "tests/support/probe.py",
+    "tests/support/cluster/probe/Dockerfile",
+    "tests/support/cluster/probe/serve.py",
+)
+_PROBE_VERSION = "1"
+_PACKAGES = ("buildah", "mmdebstrap")
+_START_SECONDS = 20
+
+Report = Callable[[str], None]
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(content), mode
-    archive.addfile(entry, io.BytesIO(content))
+def _load_builder() -> ModuleType:
+    """Load the project's own builder, which is a program and in no package."""
+    specification = importlib.util.spec_from_file_location(
+        "canfar_images", ROOT / "images" / "build.py"
+    )
+    if specification is None or specification.loader is None:
+        raise AssertionError(ROOT)
+    module = importlib.util.module_from_spec(specification)
+    # Where dataclasses look for what an annotation means.
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
 
 
-def write_image(
-    target: Path, reference: str, programs: Mapping[str, Path], entrypoint: Sequence[str]
-) -> None:
-    """Write an archive that `ctr images import` takes, of programs at the root of the image."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as archive:
-        for name, path in sorted(programs.items()):
-            _add(archive, name, path.read_bytes(), 0o755)
-    content = layer.getvalue()
-    config = json.dumps(
-        {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
-            "os": "linux",
-            "config": {"Entrypoint": list(entrypoint)},
-            "rootfs": {
-                "type": "layers",
-                "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"],
-            },
-        }
-    ).encode()
-    name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [reference], "Layers": ["layer.tar"]}]
-    with tarfile.open(target, mode="w") as archive:
-        _add(archive, name, config)
-        _add(archive, "layer.tar", content)
-        _add(archive, "manifest.json", json.dumps(manifest).encode())
+_ours = _load_builder()
+NAMES = (*_ours.IMAGES, "probe")
+
+
+def registry_directory() -> Path:
+    """Give the directory that the registries of the cluster serve."""
+    return cache() / "cluster" / "registry"
+
+
+def _directory() -> Path:
+    return cache() / "cluster" / "images"
+
+
+def reference(name: str) -> str:
+    """Give what pods call an image."""
+    if name == "probe":
+        return f"{REGISTRY}/{_ours.PROJECT}/probe:{_PROBE_VERSION}"
+    return str(_ours.reference(name, REGISTRY))
+
+
+def _digest(name: str) -> str:
+    if name != "probe":
+        return str(_ours.digest(name, _BASE))
+    total = hashlib.sha256(_BASE.encode())
+    for source in _PROBE:
+        total.update((ROOT / source).read_bytes())
+    return total.hexdigest()[:12]
+
+
+def _marker(name: str, digest: str) -> Path:
+    return _directory() / "pushed" / f"{name}-{digest}"
+
+
+def is_ready(name: str) -> bool:
+    """Say whether an image as its sources are now is in the registry."""
+    return _marker(name, _digest(name)).exists()
+
+
+def _make_base(log: Path) -> None:
+    """Make the base image from Debian's packages: the public one need not be within reach."""
+    marker = _directory() / "storage" / f".{_SUITE}-{_FORMAT}"
+    if marker.exists():
+        return
+    with tempfile.TemporaryDirectory(prefix="canfar-base-") as place, log.open("a") as output:
+        archive = Path(place) / "base.tar"
+        command = ["mmdebstrap", "--variant=minbase", "--include=ca-certificates", _SUITE]
+        done = subprocess.run(
+            [*command, archive], stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )
+        if done.returncode != 0:
+            raise ClusterError(f"Debian's base could not be made; see {log}.")
+        (Path(place) / "Dockerfile").write_text("FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n")
+        builder = replace(_builder(), output=output)
+        builder.run("build", *builder.build_options, "--tag", _BASE, place)
+    marker.touch()
+
+
+def _builder() -> _ours.Builder:
+    missing = [name for name in _PACKAGES if shutil.which(name) is None]
+    if missing:
+        raise ClusterError(
+            f"{' and '.join(missing)} missing, for the images of the test cluster. Get them with:"
+            f" apt-get install {' '.join(_PACKAGES)}"
+        )
+    storage = _directory()
+    return _ours.Builder(
+        shutil.which("buildah"),
+        ("--root", str(storage / "storage"), "--runroot", str(storage / "run")),
+        # In a container or a small virtual machine there may be no more than a chroot to be had.
+        ("--isolation", "chroot", "--network", "host"),
+        certificates=_CERTIFICATES if _CERTIFICATES.exists() else None,
+    )
+
+
+def _build_probe(builder: _ours.Builder) -> None:
+    with tempfile.TemporaryDirectory(prefix="canfar-probe-") as place:
+        for source in _PROBE:
+            shutil.copy(ROOT / source, place)
+        context = Path(place)
+        tag = reference("probe")
+        builder.build(context / "Dockerfile", context, tag, _BASE, _PROBE_VERSION)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}/v2/", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _registry() -> Iterator[str]:
+    """Serve the registry's directory on this machine while something is pushed; gives the address."""
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{chosen.getsockname()[1]}"
+    registry_directory().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="canfar-registry-") as place:
+        settings = Path(place) / "registry.yaml"
+        settings.write_text(
+            "version: 0.1\n"
+            "log: {level: error, accesslog: {disabled: true}}\n"
+            f"storage: {{filesystem: {{rootdirectory: {registry_directory()}}}}}\n"
+            f"http: {{addr: '{address}'}}\n"
+        )
+        with (Path(place) / "log").open("w") as log:
+            process = subprocess.Popen(
+                [program("registry"), "serve", settings],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OTEL_TRACES_EXPORTER": "none"},
+            )
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while not _answers(address):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    told = (Path(place) / "log").read_text()[-1000:]
+                    raise ClusterError(f"The registry did not start: {told}")
+                time.sleep(0.05)
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _push(builder: _ours.Builder, name: str) -> None:
+    with _registry() as address:
+        builder.run(
+            "push",
+            "--tls-verify=false",
+            # It stays on this machine, where packing and unpacking is what takes the time.
+            "--disable-compression",
+            reference(name),
+            f"docker://{reference(name).replace(REGISTRY, address, 1)}",
+        )
+
+
+def _build(name: str, log: Path) -> None:
+    with log.open("w") as output:
+        builder = replace(_builder(), output=output)
+        try:
+            if name == "probe":
+                _build_probe(builder)
+            else:
+                _ours.build_one(name, builder, REGISTRY, _BASE)
+            _push(builder, name)
+        except _ours.ImageError as error:
+            output.flush()
+            tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise ClusterError(f"{error} The end of {log}:\n  {tail}") from None
+
+
+def ensure(names: Sequence[str], report: Report) -> None:
+    """Build and push the images that are missing or were made from something else.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of ``hub``, ``notebook``, ``astroml`` and ``probe``.
+    report : callable
+        Takes a line for the person who waits.
+
+    Raises
+    ------
+    ClusterError
+        A program is missing, or a step failed; says what to do.
+    """
+    ours = _ours.wanted([name for name in names if name in _ours.IMAGES])
+    if all(is_ready(name) for name in names):
+        return
+    prepare(["registry"], report)
+    with locked("images", report):
+        logs = cache() / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        (_directory() / "pushed").mkdir(parents=True, exist_ok=True)
+        missing = [name for name in [*ours, "probe"] if name in {*ours, *names}]
+        missing = [name for name in missing if not is_ready(name)]
+        report(f"images of the test cluster: {', '.join(missing)}")
+        _make_base(logs / "image-base.log")
+        for name in missing:
+            # What it is made from may change while it is being built.
+            digest = _digest(name)
+            started = time.monotonic()
+            if name == "hub":
+                _ours.prepare_pages()
+            _build(name, logs / f"image-{name}.log")
+            for old in (_directory() / "pushed").glob(f"{name}-*"):
+                old.unlink()
+            _marker(name, digest).touch()
+            report(f"{reference(name)} is in the registry after {time.monotonic() - started:.0f} s")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.support.cluster.images", description=__doc__
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(NAMES))
+    arguments = parser.parse_args(argv)
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"there is no image {min(unknown)}; there are {', '.join(NAMES)}")
+    try:
+        ensure(arguments.names, lambda line: print(line, file=sys.stderr, flush=True))
+    except (ClusterError, _ours.ImageError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,7 +21,7 @@ from tests.support.cluster import configuration as at
 from tests.support.cluster.api import Api
 from tests.support.cluster.cluster import NODE, ctr
 from tests.support.cluster.configuration import Layout
-from tests.support.cluster.images import write_image
+from tests.support.cluster.archive import write_image
 from tests.support.cluster.programs import ClusterError, directory, program
 
 _LOOK_EVERY = 0.05
@@ -213,6 +213,8 @@ class Start:
                 "authorization-kubeconfig": manager,
                 "bind-address": "127.0.0.1",
                 "leader-elect": "false",
+                # How soon a new node is taken for one: the start of the cluster waits for it.
+                "node-monitor-period": "1s",
                 "use-service-account-credentials": "true",
                 "service-account-private-key-file": pki / "sa.key",
                 "root-ca-file": pki / "ca.crt",
