@@ -1,0 +1,57 @@
+"""What ended lately of itself, for the home page of its owner; the history is kept elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from canfar_spawner.core.frozen import Frozen
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.status import Evidence
+
+SHOWN_FOR: Final = timedelta(hours=24)
+_OF_EACH: Final = 10
+
+
+class Ending(Frozen):
+    """A session that ended without its owner having stopped it."""
+
+    plan: SessionPlan
+    evidence: Evidence
+    """The last that was seen of it; says why."""
+    at: datetime
+
+
+class RecentEndings:
+    """The endings of the last day, at most ten of each user, in the hub's memory only.
+
+    Parameters
+    ----------
+    clock : callable
+        Gives the time in UTC.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._endings: dict[str, deque[Ending]] = defaultdict(lambda: deque(maxlen=_OF_EACH))
+
+    def add(self, plan: SessionPlan, evidence: Evidence) -> None:
+        """Keep an ending; a launch that is told of twice counts once, as it was told first."""
+        kept = self._endings[plan.owner]
+        if all(ending.plan.launch != plan.launch for ending in kept):
+            kept.append(Ending(plan=plan, evidence=evidence, at=self._clock()))
+
+    def of(self, owner: str) -> tuple[Ending, ...]:
+        """Give a user's endings of the last day, the latest first."""
+        kept = self._endings.get(owner)
+        if not kept:
+            return ()
+        now = self._clock()
+        while kept and now - kept[0].at > SHOWN_FOR:
+            kept.popleft()
+        if not kept:
+            del self._endings[owner]
+            return ()
+        return tuple(reversed(kept))
