@@ -4,7 +4,7 @@ LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 
-.PHONY: run stop clean environments test test-long lint docs bench
+.PHONY: run stop clean environments images test test-long lint docs bench
 
 run: ## start the hub on http://127.0.0.1:8000
 	@$(BUILD) hub portal proxy astroml
@@ -16,6 +16,9 @@ stop: ## end the hub and its sessions
 
 environments: ## build the software of all local containers
 	@$(BUILD) notebook astroml casa
+
+images: ## build images/, and push them: make images REGISTRY=registry.example.org
+	@$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY))
 
 clean: ## remove environments and built pages; never touches arc/
 	@$(PYTHON) $(LOCAL) clean

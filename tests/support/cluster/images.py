@@ -110,7 +110,7 @@ def _make_base(log: Path) -> None:
         )
         if done.returncode != 0:
             raise ClusterError(f"Debian's base could not be made; see {log}.")
-        (Path(place) / "Dockerfile").write_text("FROM scratch\nADD base.tar /\nCMD [\"bash\"]\n")
+        (Path(place) / "Dockerfile").write_text('FROM scratch\nADD base.tar /\nCMD ["bash"]\n')
         builder = replace(_builder(), output=output)
         builder.run("build", *builder.build_options, "--tag", _BASE, place)
     marker.touch()
