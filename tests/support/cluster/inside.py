@@ -211,8 +211,11 @@ class Start:
                 "kubeconfig": manager,
                 "authentication-kubeconfig": manager,
                 "authorization-kubeconfig": manager,
-                "bind-address": "127.0.0.1",
                 "leader-elect": "false",
+                "secure-port": 0,
+                # Its controllers ask for an account each when they start.
+                "kube-api-qps": 500,
+                "kube-api-burst": 1000,
                 # How soon a new node is taken for one: the start of the cluster waits for it.
                 "node-monitor-period": "1s",
                 "use-service-account-credentials": "true",
@@ -232,8 +235,8 @@ class Start:
                 "kubeconfig": scheduler,
                 "authentication-kubeconfig": scheduler,
                 "authorization-kubeconfig": scheduler,
-                "bind-address": "127.0.0.1",
                 "leader-elect": "false",
+                "secure-port": 0,
             },
         )
 
