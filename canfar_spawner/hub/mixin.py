@@ -263,7 +263,12 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         self.enter(Phase.ASKED)
         secrets = Secrets(
             env=(
-                *((name, SecretStr(value)) for name, value in sorted(self.get_env().items())),
+                # What is no text refers to something of the cluster and is the pod's.
+                *(
+                    (name, SecretStr(value))
+                    for name, value in sorted(self.get_env().items())
+                    if isinstance(value, str)
+                ),
                 *(self._request.env if self._request else ()),
             ),
             credentials=self._request.credentials if self._request else None,
@@ -399,6 +404,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """Write down why the session ended and see that nothing of it stays behind."""
         if self.plan is not None:
             self.tell(What.ENDED, reason=self.evidence.reason)
+            self.platform.ended.add(self.plan.launch)
             self.platform.release(self.plan.owner, self.plan.session)
         forget_token(self.orm_spawner, self._token_id)
         hook = super().run_post_stop_hook()

@@ -19,7 +19,9 @@ from canfar_spawner.core.names import LaunchId, SessionId, new_launch_id, new_se
 from canfar_spawner.core.plan import SessionPlan, plan_session
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.request import SessionRequest
+from canfar_spawner.hub.ended import EndedLaunches
 from canfar_spawner.hub.outbox import Outbox
+from canfar_spawner.hub.recent import RecentEndings
 from canfar_spawner.site.files import WatchedFile
 
 SETTING = "canfar_platform"
@@ -79,6 +81,8 @@ class Platform:
         self.notices = notices
         self.clock = clock
         self.outbox = Outbox(data / "outbox.jsonl", log)
+        self.recent = RecentEndings(clock)
+        self.ended = EndedLaunches(data / "ended", clock)
         self._admitted: dict[tuple[str, SessionId], Admission] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

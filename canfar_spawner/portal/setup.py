@@ -20,6 +20,12 @@ REVOKED_WITHIN: Final = 5
 """Seconds after which a session notices that a visitor's access is gone."""
 
 
+def _set(section: Any, name: str, default: Any) -> Any:
+    """Give what a section has set already."""
+    found = section.get(name)
+    return found if isinstance(found, type(default)) else default
+
+
 def configure(config: Any, platform: Platform) -> None:
     """Set everything that makes a JupyterHub this platform's.
 
@@ -36,13 +42,19 @@ def configure(config: Any, platform: Platform) -> None:
     hub.default_url = "/hub/home"
     hub.redirect_to_server = False
     hub.cleanup_servers = False
-    hub.tornado_settings = {SETTING: platform}
-    hub.template_paths = [str(Path(__file__).parent / "templates")]
-    hub.template_vars = {"canfar": Pages(platform)}
+    # Added to what is there: a chart has settings, templates and roles of its own.
+    hub.tornado_settings = {**_set(hub, "tornado_settings", {}), SETTING: platform}
+    hub.template_paths = [
+        str(Path(__file__).parent / "templates"),
+        *_set(hub, "template_paths", []),
+    ]
+    hub.template_vars = {**_set(hub, "template_vars", {}), "canfar": Pages(platform)}
     hub.custom_scopes = {
+        **_set(hub, "custom_scopes", {}),
         SESSION_SCOPE: {"description": "See, extend, share and stop sessions."},
     }
     hub.load_roles = [
+        *_set(hub, "load_roles", []),
         {
             "name": "user",
             "scopes": ["self", f"access:services!service={SERVICE}", f"{SESSION_SCOPE}!user"],

@@ -1,0 +1,390 @@
+"""The back end for clusters: every launch is a pod and its Secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from canfar_spawner.core.backend import BackendEvent, Capacity, Offer, Secrets, Use
+from canfar_spawner.core.catalogue import Container
+from canfar_spawner.core.errors import (
+    Conflict,
+    NotAllowed,
+    Refused,
+    SessionError,
+    StartFailed,
+    Unavailable,
+)
+from canfar_spawner.core.kinds import KINDS, Entry
+from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.policy import SitePolicy
+from canfar_spawner.core.resources import QosClass
+from canfar_spawner.core.status import REASONS, Evidence, Life, Reason
+from canfar_spawner.kubernetes import manifests, usage
+from canfar_spawner.kubernetes.cache import ObjectCache
+from canfar_spawner.kubernetes.client import (
+    AlreadyExists,
+    ApiError,
+    Budget,
+    Forbidden,
+    KubeClient,
+    NotFound,
+    Unreachable,
+)
+from canfar_spawner.kubernetes.evidence import CONTAINER, event_time, evidence_of
+from canfar_spawner.kubernetes.manifests import Manifest
+from canfar_spawner.kubernetes.provisioner import ArcProvisioner
+
+_CREATE_WITHIN: Final = 120.0
+_ASK_WITHIN: Final = 10.0
+_STOP_WITHIN: Final = 45.0
+_GONE_LOOK: Final = 0.2
+_STALE: Final = timedelta(seconds=45)
+"""An older answer of the cluster says nothing of how things are now."""
+
+
+class KubernetesBackend:
+    """See `canfar_spawner.core.backend.Backend`.
+
+    Parameters
+    ----------
+    client : KubeClient
+    policy : callable
+        Gives the site's policy.
+    provisioner : ArcProvisioner
+    log : logging.Logger
+    """
+
+    enforces_sizes = True
+    runs_images = True
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        policy: Callable[[], SitePolicy],
+        provisioner: ArcProvisioner,
+        log: logging.Logger,
+    ) -> None:
+        self.client = client
+        self._policy = policy
+        self._provisioner = provisioner
+        self._log = log
+        # Moving sessions to another namespace takes a restart: those that run stay where they are.
+        self._pods = policy().pods
+        self.cache = ObjectCache(
+            client, self._pods.namespace, manifests.selector(self._pods), log=log
+        )
+        self._watching = False
+
+    @property
+    def namespace(self) -> str:
+        """Where sessions run."""
+        return self._pods.namespace
+
+    def watch(self) -> None:
+        """Begin to follow the pods; needs a running event loop."""
+        if not self._watching:
+            self._watching = True
+            self.cache.start()
+
+    # What can run here.
+
+    def offer(self, container: Container) -> Offer:
+        """Say that any container with a server of its own can run."""
+        if any(KINDS[kind].entry is Entry.DIRECT for kind in container.kinds):
+            return Offer(available=True)
+        title = KINDS[container.kinds[0]].title
+        return Offer(available=False, reason=f"{title} sessions come with a later release.")
+
+    def accepts(self, plan: SessionPlan) -> None:
+        """Refuse kinds that need a gateway in front of them."""
+        if KINDS[plan.kind].entry is not Entry.DIRECT:
+            raise NotAllowed(
+                f"{KINDS[plan.kind].title} sessions come with a later release.",
+                field="kind",
+                code="needs_gateway",
+            )
+
+    # Carrying out.
+
+    async def prepare(self, plan: SessionPlan) -> None:
+        """Have the directories made that a session mounts; raises Unavailable where that fails."""
+        groups = {group.name: group.gid for group in (*plan.identity.groups, plan.identity.group)}
+        gids = {
+            project.name: groups[project.group]
+            for project in self._policy().projects
+            if project.group in groups
+        }
+        await self._provisioner.ensure(plan, gids)
+
+    async def start(
+        self, plan: SessionPlan, secrets: Secrets, *, pod: Manifest | None = None
+    ) -> None:
+        """Make Secrets and pod of a launch, or adopt those made before.
+
+        Parameters
+        ----------
+        plan : SessionPlan
+        secrets : Secrets
+        pod : dict, optional
+            What a spawner's traits made of it; by default a bare one.
+        """
+        self.watch()
+        policy = self._policy()
+        variables = manifests.session_variables(plan, secrets)
+        made = [manifests.session_secret(plan, variables, self._pods)]
+        if manifests.is_too_large(made[0]):
+            raise Refused(
+                "The session's variables are too large: together at most 600 kB. Put large"
+                " values into files of your home.",
+                code="too_large",
+            )
+        if secrets.credentials is not None:
+            made.append(manifests.registry_secret(plan, secrets.credentials, self._pods))
+        finished = manifests.finish(
+            pod or manifests.bare_pod(plan),
+            plan,
+            policy,
+            variables=variables,
+            private_image=secrets.credentials is not None,
+        )
+        budget = Budget(_CREATE_WITHIN)
+        try:
+            for secret in made:
+                await self._create("secrets", secret, plan, budget)
+            created = await self._create("pods", finished, plan, budget)
+        except SessionError:
+            await self._forget_secrets(plan.launch)
+            raise
+        qos = (created.get("status") or {}).get("qosClass")
+        if plan.resources.qos is QosClass.GUARANTEED and qos != QosClass.GUARANTEED:
+            await self.stop(plan.launch)
+            words = REASONS[Reason.NOT_GUARANTEED]
+            raise StartFailed(
+                f"{words.sentence} {words.advice}",
+                code=Reason.NOT_GUARANTEED,
+                detail=f"the pod's class is {qos}",
+            )
+        await self._own_secrets(created, made)
+
+    async def _create(
+        self, kind: str, manifest: Manifest, plan: SessionPlan, budget: Budget
+    ) -> Manifest:
+        """Make an object, or take up the one that this launch has made already."""
+        name = manifest["metadata"]["name"]
+        try:
+            try:
+                return await self.client.create(kind, self.namespace, manifest, budget)
+            except AlreadyExists:
+                found = await self.client.get(kind, self.namespace, name, budget)
+        except Unreachable as error:
+            raise Unavailable(
+                "The cluster does not answer. Try again in a few minutes.", detail=str(error)
+            ) from None
+        except ApiError as error:
+            raise _refusal(error) from None
+        if found["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
+            raise Conflict(
+                "An object of this session's name is in the cluster already. Launch a new one.",
+                detail=f"{kind}/{name} belongs to another launch",
+            )
+        # An attempt of ours was carried out though its answer was lost.
+        self._log.info("Adopted %s/%s of launch %s", kind, name, plan.launch)
+        return found
+
+    async def _own_secrets(self, pod: Manifest, made: list[Manifest]) -> None:
+        """Let the Secrets go with their pod; where that fails the reconciler removes them."""
+        patch = manifests.owner_patch(pod)
+        budget = Budget(_ASK_WITHIN)
+        for secret in made:
+            name = secret["metadata"]["name"]
+            try:
+                await self.client.patch("secrets", self.namespace, name, patch, budget)
+            except ApiError as error:
+                self._log.warning("The Secret %s has no owner yet: %s", name, error)
+
+    async def _forget_secrets(self, launch: LaunchId) -> None:
+        budget = Budget(_ASK_WITHIN)
+        chosen = manifests.selector(self._pods, launch)
+        try:
+            for secret in await self.client.list("secrets", self.namespace, budget, labels=chosen):
+                await self._delete("secrets", secret["metadata"]["name"], budget)
+        except ApiError as error:
+            self._log.warning("Secrets of launch %s stay for now: %s", launch, error)
+
+    async def _delete(self, kind: str, name: str, budget: Budget, **options: Any) -> None:
+        try:
+            await self.client.delete(kind, self.namespace, name, budget, **options)
+        except NotFound:
+            return
+
+    async def stop(self, launch: LaunchId) -> None:
+        """Delete a launch's pod and Secrets; returns when the pod is gone.
+
+        A pod that cannot go, as its machine is lost, is given up after a while: the reconciler
+        goes on with it.
+
+        Raises
+        ------
+        Unavailable
+            The cluster does not answer.
+        """
+        self.watch()
+        budget = Budget(_STOP_WITHIN)
+        try:
+            for pod in await self._pods_of(launch, budget):
+                name = pod["metadata"]["name"]
+                await self._delete("pods", name, budget)
+                await self._gone(name, launch, budget)
+        except ApiError as error:
+            raise Unavailable(
+                "The cluster does not answer, so that the session could not be stopped. Try"
+                " again in a few minutes.",
+                detail=str(error),
+            ) from None
+        await self._forget_secrets(launch)
+
+    async def _pods_of(self, launch: LaunchId, budget: Budget) -> tuple[Manifest, ...]:
+        chosen = manifests.selector(self._pods, launch)
+        return await self.client.list("pods", self.namespace, budget, labels=chosen)
+
+    async def _gone(self, name: str, launch: LaunchId, budget: Budget) -> None:
+        while budget.left() > 0:
+            pod = self.cache.get(name)
+            if pod is None or not self.cache.fresh:
+                try:
+                    found = await self.client.get("pods", self.namespace, name, budget)
+                except NotFound:
+                    return
+                if found["metadata"]["labels"].get(manifests.LAUNCH) != launch:
+                    return
+            await asyncio.sleep(_GONE_LOOK)
+        self._log.warning("The pod %s does not go away; it is left to the reconciler", name)
+
+    # What is known.
+
+    def _cached(self, plan: SessionPlan) -> Manifest | None:
+        pod = self.cache.get(plan.object_name)
+        if pod is None or pod["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
+            return None
+        return pod
+
+    def _told(self, pod: Manifest) -> Evidence:
+        """Say what a pod of the cache proves; old news prove an end only."""
+        events = self.cache.events_of(pod["metadata"]["uid"])
+        found = evidence_of(pod, events, seen=self.cache.seen)
+        if found.life is Life.ENDED or self.cache.fresh:
+            return found
+        return Evidence(life=Life.UNKNOWN, node=found.node, seen=self.cache.seen)
+
+    async def look(self, plan: SessionPlan) -> Evidence:
+        """Look at one launch; a pod that the cache lacks is asked for by name."""
+        self.watch()
+        pod = self._cached(plan)
+        if pod is not None:
+            return self._told(pod)
+        now = datetime.now(UTC)
+        try:
+            found = await self.client.get(
+                "pods", self.namespace, plan.object_name, budget=Budget(_ASK_WITHIN)
+            )
+        except NotFound:
+            return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=now)
+        except ApiError as error:
+            self._log.warning("The pod %s could not be asked for: %s", plan.object_name, error)
+            return Evidence(life=Life.UNKNOWN, seen=self.cache.seen)
+        if found["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
+            return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=now)
+        return evidence_of(found, (), seen=now)
+
+    async def observe(self) -> Mapping[LaunchId, Evidence]:
+        """Give what the cache knows of every launch."""
+        self.watch()
+        found: dict[LaunchId, Evidence] = {}
+        for pod in self.cache.all():
+            try:
+                launch = launch_id(pod["metadata"]["labels"][manifests.LAUNCH])
+            except (KeyError, ValueError):
+                continue
+            found[launch] = self._told(pod)
+        return found
+
+    def address(self, plan: SessionPlan) -> str | None:
+        """Give the address of a launch's pod, once it has one."""
+        pod = self._cached(plan)
+        if pod is None:
+            return None
+        running = any(
+            "running" in (each.get("state") or {})
+            for each in (pod.get("status") or {}).get("containerStatuses") or ()
+            if each.get("name") == CONTAINER
+        )
+        found: str | None = (pod.get("status") or {}).get("podIP")
+        return found if running else None
+
+    async def logs(self, launch: LaunchId, *, lines: int) -> str:
+        """Give the last lines that the session's program wrote."""
+        budget = Budget(_ASK_WITHIN)
+        try:
+            for pod in await self._pods_of(launch, budget):
+                name = pod["metadata"]["name"]
+                return await self.client.logs(
+                    self.namespace, name, budget, container=CONTAINER, tail=lines
+                )
+        except ApiError as error:
+            self._log.info("No log of launch %s: %s", launch, error)
+        return ""
+
+    async def events(self, launch: LaunchId) -> tuple[BackendEvent, ...]:
+        """Give what Kubernetes reported of the launch's pod."""
+        self.watch()
+        found: list[BackendEvent] = []
+        for pod in self.cache.all():
+            if pod["metadata"].get("labels", {}).get(manifests.LAUNCH) == launch:
+                found += [
+                    BackendEvent(
+                        at=event_time(event),
+                        warning=event.get("type") == "Warning",
+                        reason=str(event.get("reason") or ""),
+                        message=" ".join(str(event.get("message") or "").split()),
+                    )
+                    for event in self.cache.events_of(pod["metadata"]["uid"])
+                ]
+        return tuple(found)
+
+    async def usage(self, launch: LaunchId) -> Use | None:
+        """Say what the cluster's metrics measure of it, None where there are none."""
+        budget = Budget(_ASK_WITHIN)
+        try:
+            for pod in await self._pods_of(launch, budget):
+                name = pod["metadata"]["name"]
+                return usage.use_of(await self.client.pod_metrics(self.namespace, name, budget))
+        except ApiError:
+            return None
+        return None
+
+    async def capacity(self) -> Capacity | None:
+        """Say what the nodes have, None where the hub may not see them."""
+        budget = Budget(_ASK_WITHIN)
+        try:
+            nodes = await self.client.list("nodes", "", budget)
+        except ApiError:
+            return None
+        return usage.capacity_of(nodes, self.cache.all(), gpu=self._pods.gpu_resource)
+
+
+def _refusal(error: ApiError) -> SessionError:
+    """Say what the cluster's refusal of an object means to a person."""
+    text = str(error)
+    if isinstance(error, Forbidden) and "exceeded quota" in text:
+        words = REASONS[Reason.QUOTA]
+        return Refused(f"{words.sentence} {words.advice}", code=Reason.QUOTA, detail=text)
+    return Refused(
+        "The cluster refused the session. Tell the administrators; the hub's log has the reason.",
+        detail=text,
+    )

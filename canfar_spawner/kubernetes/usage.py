@@ -1,0 +1,102 @@
+"""What sessions use and what a cluster has: pure, from objects as the API gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from canfar_spawner.core.backend import Capacity, Use
+from canfar_spawner.kubernetes.evidence import CONTAINER, moment
+
+Object = Mapping[str, Any]
+
+_UNITS: Final = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
+
+
+def quantity(text: object) -> Decimal:
+    """Read a quantity as Kubernetes writes it; nothing where it is none.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    written = str(text or "0").strip()
+    unit = written.lstrip("+-0123456789.")
+    number = written[: len(written) - len(unit)]
+    try:
+        if unit[:1] in {"e", "E"} and unit[1:].lstrip("+-").isdigit():
+            return Decimal(written)
+        return Decimal(number or "0") * _UNITS.get(unit, Decimal(0))
+    except InvalidOperation:
+        return Decimal(0)
+
+
+def use_of(metrics: Object) -> Use | None:
+    """Read the metrics of a pod: the session's own program alone."""
+    for container in metrics.get("containers") or ():
+        if container.get("name") == CONTAINER:
+            used = container.get("usage") or {}
+            return Use(
+                cores=quantity(used.get("cpu")),
+                memory=int(quantity(used.get("memory"))),
+                at=moment(metrics.get("timestamp")) or datetime.now(UTC),
+            )
+    return None
+
+
+def _requests(pod: Object) -> Mapping[str, Any]:
+    spec = pod.get("spec") or {}
+    whole: dict[str, Any] = dict((spec.get("resources") or {}).get("requests") or {})
+    for container in spec.get("containers") or ():
+        for name, size in ((container.get("resources") or {}).get("requests") or {}).items():
+            whole.setdefault(name, size)
+    return whole
+
+
+def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, gpu: str) -> Capacity:
+    """Say what the nodes that take sessions have, and what sessions were promised of it.
+
+    Parameters
+    ----------
+    nodes, pods : iterable of mapping
+    gpu : str
+        The name of the resource that GPUs are.
+    """
+    total = {"cpu": Decimal(0), "memory": Decimal(0), gpu: Decimal(0)}
+    taken = dict(total)
+    for node in nodes:
+        if (node.get("spec") or {}).get("unschedulable"):
+            continue
+        for name in total:
+            total[name] += quantity(((node.get("status") or {}).get("allocatable") or {}).get(name))
+    for pod in pods:
+        if (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+            continue
+        requests = _requests(pod)
+        for name in taken:
+            taken[name] += quantity(requests.get(name))
+    return Capacity(
+        cores=total["cpu"],
+        cores_taken=taken["cpu"],
+        memory=int(total["memory"]),
+        memory_taken=int(taken["memory"]),
+        gpus=int(total[gpu]),
+        gpus_taken=int(taken[gpu]),
+    )
