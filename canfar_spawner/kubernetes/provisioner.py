@@ -305,6 +305,8 @@ class ArcProvisioner:
     data : Path
         The hub's data directory, where it is remembered what has been made.
     log : logging.Logger
+    patience : float, optional
+        Seconds for which a Job is waited for.
     """
 
     def __init__(
@@ -313,10 +315,13 @@ class ArcProvisioner:
         policy: Callable[[], SitePolicy],
         data: Path,
         log: logging.Logger,
+        *,
+        patience: float = _WAITED_FOR,
     ) -> None:
         self._client = client
         self._policy = policy
         self._log = log
+        self._patience = patience
         self._memory = Memory(data / "arc.json", log)
         self._runs: dict[str, asyncio.Task[None]] = {}
 
@@ -379,7 +384,7 @@ class ArcProvisioner:
 
     async def _run(self, directories: Directories, place: str, policy: SitePolicy) -> None:
         namespace = policy.pods.storage.namespace
-        deadline = asyncio.get_running_loop().time() + _WAITED_FOR
+        deadline = asyncio.get_running_loop().time() + self._patience
         try:
             name = await self._begun(directories, policy)
             ended = await self._end(namespace, name, deadline)
