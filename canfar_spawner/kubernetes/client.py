@@ -88,7 +88,7 @@ def _as_service_account(made: Configuration) -> None:
     """Set what a pod finds in itself; the token is read for each request, because it rotates."""
 
     def read_token(configuration: Configuration) -> None:
-        token = (_SERVICE_ACCOUNT / "token").readtext_of().strip()
+        token = (_SERVICE_ACCOUNT / "token").read_text().strip()
         configuration.api_key["BearerToken"] = f"Bearer {token}"
 
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
