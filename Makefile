@@ -4,7 +4,7 @@ LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 
-.PHONY: run stop clean environments images test test-long lint docs bench
+.PHONY: run stop clean environments images test test-long lint docs bench cluster cluster-down kubectl
 
 run: ## start the hub on http://127.0.0.1:8000
 	@$(BUILD) hub portal proxy astroml
@@ -35,6 +35,15 @@ test-long: ## what takes minutes: make test-long PART=…
 lint: ## format check, lint, types, import rules
 	@$(BUILD) test portal
 	@exec $(call IN,test)/python tests/stages.py lint
+
+cluster: ## start a real Kubernetes on this machine; needs root
+	@$(PYTHON) -m tests.support.cluster up
+
+cluster-down: ## end it and all that runs in it
+	@$(PYTHON) -m tests.support.cluster down
+
+kubectl: ## make -s kubectl ARGS="get pods -A" on that Kubernetes
+	@exec $(PYTHON) -m tests.support.cluster kubectl $(ARGS)
 
 docs: ## renew the screenshots and generated pages of docs/
 	@$(BUILD) test portal proxy notebook astroml

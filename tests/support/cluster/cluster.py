@@ -132,7 +132,12 @@ class Cluster:
         }
         tools = f"{directory('kubernetes')}:{directory('containerd')}:{directory('helm')}"
         environ["PATH"] = f"{tools}:{environ.get('PATH', os.defpath)}"
-        return environ | {"KUBECONFIG": str(self.kubeconfig), "CANFAR_CLUSTER": str(self.run)}
+        return environ | {
+            "KUBECONFIG": str(self.kubeconfig),
+            # Kept in the home directory otherwise, where the next cluster would find it.
+            "KUBECACHEDIR": str(self.run / "kubectl"),
+            "CANFAR_CLUSTER": str(self.run),
+        }
 
     def command(self, *argv: str | Path, given: str | None = None, seconds: float = 120) -> str:
         """Run a command in the cluster's network and give what it wrote.

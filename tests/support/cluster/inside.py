@@ -19,13 +19,14 @@ from typing import Any
 
 from tests.support.cluster import configuration as at
 from tests.support.cluster.api import Api
+from tests.support.cluster.archive import write_image
 from tests.support.cluster.cluster import NODE, ctr
 from tests.support.cluster.configuration import Layout
-from tests.support.cluster.archive import write_image
 from tests.support.cluster.programs import ClusterError, directory, program
 
 _LOOK_EVERY = 0.05
 _PATIENCE = 90.0
+_STATE = Path("/var/lib")
 _KUBELET_SETS = (
     "kernel/keys/root_maxbytes",
     "kernel/keys/root_maxkeys",
@@ -113,6 +114,10 @@ class Start:
             self.run("mount", "-t", "tmpfs", "-o", "mode=0755", "cluster", place)
         for place in ("/run/netns", "/run/lock", "/var/log/containers"):
             Path(place).mkdir(parents=True, exist_ok=True)
+        # Some of what they write has a fixed place below this.
+        if not str(self.layout.run).startswith(f"{_STATE}/"):
+            with contextlib.suppress(ClusterError):
+                self._overlay(_STATE, self.layout.run / "var-lib", _STATE)
         # The kubelet sets these for the whole machine: here it sets copies.
         for name in _KUBELET_SETS:
             setting, copy = Path("/proc/sys") / name, Path("/run/sysctl") / name
@@ -135,16 +140,23 @@ class Start:
     def snapshotter(self) -> str:
         """Find out whether layers can be laid over each other where images are kept."""
         trial = self.layout.containerd_root / ".trial"
-        parts = {name: trial / name for name in ("lower", "upper", "work", "merged")}
-        for part in parts.values():
-            part.mkdir(parents=True, exist_ok=True)
-        options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
+        lower, merged = trial / "lower", trial / "merged"
+        lower.mkdir(parents=True, exist_ok=True)
+        merged.mkdir(exist_ok=True)
         try:
-            self.run("mount", "-t", "overlay", "overlay", "-o", options, parts["merged"])
+            self._overlay(lower, trial, merged)
         except ClusterError:
             return "native"
-        self.run("umount", parts["merged"])
+        self.run("umount", merged)
         return "overlayfs"
+
+    def _overlay(self, lower: Path, writable: Path, target: Path) -> None:
+        """Lay a writable layer over a directory."""
+        upper, work = writable / "upper", writable / "work"
+        for part in (upper, work):
+            part.mkdir(parents=True, exist_ok=True)
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        self.run("mount", "-t", "overlay", "overlay", "-o", options, target)
 
     def early(self) -> None:
         """Start what needs no certificates."""
@@ -213,6 +225,7 @@ class Start:
                 "authorization-kubeconfig": manager,
                 "leader-elect": "false",
                 "secure-port": 0,
+                "flex-volume-plugin-dir": run / "volume-plugins",
                 # Its controllers ask for an account each when they start.
                 "kube-api-qps": 500,
                 "kube-api-burst": 1000,
