@@ -10,6 +10,7 @@ selectors and the like. docs/admin/kubernetes.md says what has to be applied to 
 | `CANFAR_HUB_URL` | `http://127.0.0.1:<port>` | the same, as browsers write it |
 | `CANFAR_HUB_API` | `http://0.0.0.0:8081` | where the hub listens for sessions |
 | `CANFAR_HUB_CONNECT` | `http://hub.canfar-hub:8081` | the same, as sessions reach it |
+| `CANFAR_HUB_PROXY_API` | `http://127.0.0.1:8001` | where the hub tells the proxy its routes |
 | `CANFAR_HUB_SIGN_IN` | `demo` | `demo`, or `oidc` for an OpenID provider |
 | `CANFAR_HUB_PASSWORD` | none | the password of the demo accounts |
 | `KUBECONFIG` | the pod's own account | how to reach the cluster from outside |
@@ -69,4 +70,7 @@ if not url.startswith("http://127.0.0.1"):
 
 c.JupyterHub.db_url = f"sqlite:///{data / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(data / "cookie_secret")
+c.ConfigurableHTTPProxy.api_url = (
+    os.environ.get("CANFAR_HUB_PROXY_API") or "http://127.0.0.1:8001"
+)
 c.ConfigurableHTTPProxy.pid_file = str(data / "proxy.pid")

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import secrets
-import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,6 @@ from tests.support.hub import Hub, Visitor
 
 VARIABLE = "CANARY"
 """The variable that every launch by the API gets on top of its own."""
-
-_TOKENS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN")
-_MAY_HOLD = ("password", "spec.json", "spec.new")
-"""Names of files that secrets are in by design; nobody but the hub's user may read them."""
 
 
 @dataclass
@@ -65,7 +59,7 @@ class Canary:
             visitor.launch("canary02", container="no-such-container", wrong=self.env),
             visitor.launch(
                 "canary03",
-                image="images.canfar.net/skaha/canary:1",
+                image="images.canfar.net.evil.org/skaha/canary:1",
                 kind="notebook",
                 registry_user="canary",
                 registry_secret=self.registry,
@@ -104,16 +98,14 @@ class Canary:
 
     def learn_tokens(self) -> None:
         """Read the tokens that sessions were given."""
-        for spec in self.hub.data.glob("run/*/spec.json"):
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                env = json.loads(spec.read_text())["env"]
-                self.tokens |= {env[name] for name in _TOKENS if env.get(name)}
+        self.tokens |= self.hub.tokens()
 
     def sweep(self) -> None:
         """Fail where a secret is found, or where a file that may hold one is open to others."""
         self.learn_tokens()
         assert self.answers, "nothing was ever asked of this hub"
-        found = [*self._in_files(), *self._in_processes(), *self._in_answers(), *self._open()]
+        found = [*self._in_files(), *self._in_processes(), *self._in_answers()]
+        found += self.hub.left_open()
         assert not found, "\n".join(["secrets where none may be:", *found])
 
     def _places(self, content: bytes, where: str) -> Iterator[str]:
@@ -123,20 +115,9 @@ class Canary:
             if secret.encode() in content:
                 yield f"{what} in {where}"
 
-    def _files(self) -> Iterable[Path]:
-        data = self.hub.data
-        yield self.hub.log
-        yield from (path for path in (data / "hub").rglob("*"))
-        for launch in data.glob("run/*"):
-            # What is below session/ is the user's own; the rest is the hub's.
-            yield from (path for path in launch.iterdir())
-
     def _in_files(self) -> Iterator[str]:
-        for path in self._files():
-            if path.name in _MAY_HOLD or not path.is_file():
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                yield from self._places(path.read_bytes(), str(path))
+        for where, content in self.hub.evidence():
+            yield from self._places(content, where)
 
     def _in_processes(self) -> Iterator[str]:
         for process in Path("/proc").glob("[0-9]*"):
@@ -153,14 +134,6 @@ class Canary:
                 if answer.is_page and secret == self.env and self.env.encode() in answer.sent:
                     continue
                 yield f"{what} in the answer to {answer.asked}"
-
-    def _open(self) -> Iterator[str]:
-        places = [self.hub.data / "hub" / "password", *self.hub.data.glob("run/*/spec.json")]
-        for path in places:
-            with contextlib.suppress(FileNotFoundError):
-                mode = stat.S_IMODE(path.stat().st_mode)
-                if mode != 0o600:
-                    yield f"{path} has mode {mode:o}"
 
 
 def _canary(hub: Hub) -> Canary:
@@ -233,8 +206,11 @@ def _visitor(made: Callable[[Visitor], None]) -> Callable[[Visitor], None]:
 def watch() -> Iterator[None]:
     """Have the canary with every hub that runs in this block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hub, "start", _started(Hub.start))
-        patch.setattr(Hub, "clear", _cleared(Hub.clear))
+        for kind in (Hub, *Hub.__subclasses__()):
+            if "start" in kind.__dict__:
+                patch.setattr(kind, "start", _started(kind.start))
+            if "clear" in kind.__dict__:
+                patch.setattr(kind, "clear", _cleared(kind.clear))
         patch.setattr(Visitor, "api", _api(Visitor.api))
         patch.setattr(Visitor, "launch", _launch(Visitor.launch))
         patch.setattr(Visitor, "__post_init__", _visitor(Visitor.__post_init__))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +25,9 @@ from canfar_spawner.local import run as supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120.0
+SESSION_TOKENS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN")
+_MAY_HOLD = ("password", "spec.json", "spec.new")
+"""Names of files that secrets are in by design; nobody but the hub's user may read them."""
 _LOOK_EVERY = 0.1
 
 
@@ -151,6 +156,39 @@ class Hub:
         for path in (self.data / "run").glob("*"):
             supervisor.stop(path)
         wait_for(lambda: not self.launches(), "all sessions to end")
+
+    # For the canary.
+
+    def tokens(self) -> set[str]:
+        """Give the tokens that sessions were given."""
+        found = set()
+        for spec in self.data.glob("run/*/spec.json"):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                env = json.loads(spec.read_text())["env"]
+                found |= {env[name] for name in SESSION_TOKENS if env.get(name)}
+        return found
+
+    def evidence(self) -> Iterator[tuple[str, bytes]]:
+        """Give everything that may hold no secret, by where it is."""
+        yield str(self.log), self.log.read_bytes()
+        for path in self._files():
+            if path.name not in _MAY_HOLD and path.is_file():
+                with contextlib.suppress(FileNotFoundError):
+                    yield str(path), path.read_bytes()
+
+    def _files(self) -> Iterator[Path]:
+        yield from (self.data / "hub").rglob("*")
+        for launch in self.data.glob("run/*"):
+            # What is below session/ is the user's own; the rest is the hub's.
+            yield from launch.iterdir()
+
+    def left_open(self) -> Iterator[str]:
+        """Give the files with secrets that others may read."""
+        for path in [self.data / "hub" / "password", *self.data.glob("run/*/spec.json")]:
+            with contextlib.suppress(FileNotFoundError):
+                mode = stat.S_IMODE(path.stat().st_mode)
+                if mode != 0o600:
+                    yield f"{path} has mode {mode:o}"
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Read the hub's database."""

@@ -1,0 +1,133 @@
+"""A site on the test cluster: its namespaces, its storage, the hub's account, its catalogue."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from canfar_spawner.local.environments import ROOT
+from tests.support.cluster.cluster import Cluster
+
+SESSIONS = "canfar-sessions"
+STORAGE = "canfar-storage"
+HUB = "canfar-hub"
+MANIFESTS = ROOT / "hub_config" / "manifests"
+PROBE_SIZES = {
+    "cores": [0.1, 0.5, 1, 2, 64],
+    "memory": [1, 2, 4],
+    "gpus": [0, 1],
+    "flexible": {"cores_request": 0.05, "cores_limit": 2, "memory_request": 1, "memory_limit": 4},
+}
+"""Small enough that several sessions fit on one machine of two cores."""
+
+
+def _storage(namespace: str, arc: Path) -> list[dict[str, Any]]:
+    """Give a claim of the directory that stands for the shared file system."""
+    name = f"arc-{namespace}"
+    common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                **common,
+                "capacity": {"storage": "1Ti"},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": str(arc), "type": "DirectoryOrCreate"},
+                "claimRef": {"namespace": namespace, "name": "arc"},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "arc", "namespace": namespace},
+            "spec": {
+                **common,
+                "volumeName": name,
+                "resources": {"requests": {"storage": "1Ti"}},
+            },
+        },
+    ]
+
+
+def prepare(cluster: Cluster) -> None:
+    """Apply what a site applies, with storage of this machine; safe to repeat."""
+    cluster.kubectl("apply", "--kustomize", str(MANIFESTS))
+    cluster.arc.mkdir(mode=0o755, exist_ok=True)
+    objects = [*_storage(SESSIONS, cluster.arc), *_storage(STORAGE, cluster.arc)]
+    content = {"apiVersion": "v1", "kind": "List", "items": objects}
+    cluster.kubectl("apply", "--filename", "-", input=json.dumps(content))
+
+
+def hub_kubeconfig(cluster: Cluster, path: Path, *, server: str | None = None) -> Path:
+    """Write a kubeconfig with the rights of the hub's own account, and no others.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    path : Path
+    server : str, optional
+        Another address of the API server, such as a proxy's.
+    """
+    token = cluster.kubectl("create", "token", "hub", "--namespace", HUB, "--duration", "24h")
+    content = yaml.safe_load(cluster.kubeconfig.read_text())
+    content["users"] = [{"name": "hub", "user": {"token": token.strip()}}]
+    content["contexts"] = [
+        {"name": "hub", "context": {"cluster": content["clusters"][0]["name"], "user": "hub"}}
+    ]
+    content["current-context"] = "hub"
+    if server is not None:
+        content["clusters"][0]["cluster"] = {"server": server}
+    path.write_text(yaml.safe_dump(content))
+    path.chmod(0o600)
+    return path
+
+
+def _probe(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": name.capitalize(),
+        "description": "A program of a few lines, for tests.",
+        "icon": "notebook",
+        "kinds": ["notebook", "headless"],
+        "image": "canfar-hub/probe",
+        "versions": [{"name": "1", "recommended": True}],
+        "entry": "direct",
+        **changes,
+    }
+
+
+def catalogue(**changes: Any) -> dict[str, Any]:
+    """Give the project's own catalogue with small sizes and containers for tests.
+
+    Parameters
+    ----------
+    **changes
+        Sections that replace those of the file.
+    """
+    content: dict[str, Any] = yaml.safe_load((ROOT / "hub_config/catalogue.yaml").read_text())
+    broken = {"cmd": ["/bin/sh", "-c", "echo nothing works here; exit 3"]}
+    missing = [{"name": "no-such-tag", "recommended": True}]
+    content["catalogue"]["containers"] += [
+        _probe("probe"),
+        _probe("broken", kubespawner_override=broken),
+        _probe("missing", versions=missing),
+        _probe("private", image="private.example.org/canfar-hub/probe"),
+        _probe("staff", groups=["survey"]),
+    ]
+    content["images"]["sources"].append("private.example.org/canfar-hub")
+    content["resources"] = {"default": PROBE_SIZES}
+    content["limits"] = {"interactive": 20}
+    content["storage"]["scratch_gb"] = 2
+    content["pods"] = {"unschedulable_seconds": 20, "gpu_resource": "example.org/gpu"}
+    return {**content, **changes}
+
+
+def write_catalogue(path: Path, **changes: Any) -> Path:
+    """Write such a catalogue to a file."""
+    path.write_text(yaml.safe_dump(catalogue(**changes), sort_keys=False))
+    return path
