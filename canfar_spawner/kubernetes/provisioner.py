@@ -451,8 +451,7 @@ class ArcProvisioner:
             pods = await self._client.list(
                 "pods", namespace, Budget(_ASKED_WITHIN), labels=f"{_OF_JOB}={name}"
             )
-            pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
-            for pod in pods:
+            for pod in sorted(pods, key=_made, reverse=True):
                 waiting = waiting_for(pod)
                 if waiting:
                     return waiting
@@ -472,3 +471,7 @@ class ArcProvisioner:
 
 def _is_going(job: Manifest) -> bool:
     return bool(job["metadata"].get("deletionTimestamp"))
+
+
+def _made(pod: Manifest) -> str:
+    return str(pod["metadata"].get("creationTimestamp"))
