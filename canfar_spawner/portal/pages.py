@@ -14,8 +14,10 @@ from canfar_spawner.core.storage import Area, Persistence
 from canfar_spawner.hub.gate import active_sessions
 from canfar_spawner.hub.mixin import SessionSpawnerMixin
 from canfar_spawner.hub.platform import Platform
+from canfar_spawner.hub.recent import Ending
 from canfar_spawner.portal.form import container_cards
 from canfar_spawner.portal.views import (
+    EndedRow,
     HomeView,
     Link,
     PhaseRow,
@@ -103,6 +105,26 @@ class Pages:
             scratch_note="",
         )
 
+    @staticmethod
+    def _ended(ending: Ending) -> EndedRow:
+        plan, evidence = ending.plan, ending.evidence
+        words = REASONS[evidence.reason]
+        return EndedRow(
+            id=plan.session,
+            name=plan.name,
+            kind=plan.kind.value,
+            kind_title=KINDS[plan.kind].title,
+            icon=KINDS[plan.kind].icon,
+            container=plan.title,
+            version=plan.version,
+            failed=words.failed,
+            reason=words.sentence or "The session ended.",
+            advice=words.advice,
+            detail=evidence.detail,
+            ended_at=iso(evidence.at or ending.at),
+            again_url=again_url(plan),
+        )
+
     def home(self, user: Any) -> HomeView:
         """Show a user's sessions and what she can launch."""
         platform = self._platform
@@ -132,6 +154,7 @@ class Pages:
             can_launch=len(active_sessions(user)) < limit,
             storage=tuple(storage),
             owner=user.name,
+            ended=tuple(self._ended(ending) for ending in platform.recent.of(user.name)),
         )
 
     def progress(self, user: Any, spawner: SessionSpawnerMixin) -> ProgressView | None:

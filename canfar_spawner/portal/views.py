@@ -175,6 +175,28 @@ class SessionCard:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedRow:
+    """A session that ended lately without having been stopped by its owner."""
+
+    id: str
+    name: str
+    kind: str
+    kind_title: str
+    icon: str
+    container: str
+    version: str
+    failed: bool
+    reason: str
+    """Why it ended, in a sentence."""
+    advice: str
+    detail: str
+    """What the back end says of it; may be empty."""
+    ended_at: str
+    again_url: str
+    """The launch form with this choice filled in."""
+
+
+@dataclass(frozen=True, slots=True)
 class HomeView:
     """What ``canfar.home(user)`` answers."""
 
@@ -185,6 +207,8 @@ class HomeView:
     storage: tuple[tuple[str, str, str], ...]
     """Label, path and how it is kept."""
     owner: str
+    ended: tuple[EndedRow, ...] = ()
+    """The latest first."""
 
 
 @dataclass(frozen=True, slots=True)

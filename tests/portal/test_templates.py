@@ -19,6 +19,7 @@ import canfar_spawner
 from canfar_spawner.core.request import FIELDS
 from canfar_spawner.portal.views import (
     ContainerCard,
+    EndedRow,
     HomeView,
     LaunchForm,
     Link,
@@ -160,13 +161,27 @@ def launch_form(text: str = "astroml", **changes: Any) -> LaunchForm:
     return replace(made, **changes)
 
 
+def ended(text: str = "M31 photometry", **changes: Any) -> EndedRow:
+    values: dict[str, Any] = {each.name: text for each in fields(EndedRow)}
+    values |= {"failed": True, "detail": f"{text} once more", "ended_at": "2026-11-23T14:02:00Z"}
+    return EndedRow(**{**values, "again_url": "/hub/spawn?opt-name=x&opt-container=y", **changes})
+
+
 def home(text: str = "M31 photometry", **changes: Any) -> HomeView:
     cards = (
         session(text),
         session(text, phase="pulling", state_meaning="busy"),
         session(text, phase="ending", state_meaning="busy"),
     )
-    made = HomeView(cards, 3, (card(text),), True, ((text, text, text),), "ada")  # noqa: FBT003
+    made = HomeView(
+        sessions=cards,
+        limit=3,
+        launchable=(card(text),),
+        can_launch=True,
+        storage=((text, text, text),),
+        owner="ada",
+        ended=(ended(text), ended(text, failed=False, detail="")),
+    )
     return replace(made, **changes)
 
 
@@ -490,3 +505,25 @@ def test_only_constants_and_the_operators_own_form_are_trusted() -> None:
         if "| safe" in path.read_text()
     }
     assert trusting == {"canfar/icons.html": 1, "login.html": 1}
+
+
+def test_what_ended_of_itself_says_why_and_offers_another(draw: Drawer) -> None:
+    row = ended(
+        "photometry",
+        reason="The session used more than its memory and was ended.",
+        advice="Launch it again with more memory.",
+        detail="Exit code 137.",
+    )
+    page = draw.page("home.html", home=home(sessions=(), ended=(row,)))
+    text = " ".join(element.text for element in page.elements)
+    for told in ("Recently ended", row.name, row.reason, row.advice, "(Exit code 137.)"):
+        assert told in text
+    again = next(each for each in page.all("a") if each.text.strip() == "Launch again")
+    assert again.attributes["href"] == row.again_url
+    live = next(each for each in page.all("section") if "data-live" in each.attributes)
+    assert live.attributes["aria-labelledby"] == "sessions-title"
+
+
+def test_where_nothing_ended_nothing_is_said(draw: Drawer) -> None:
+    page = draw.page("home.html", home=home(ended=()))
+    assert "ended-title" not in {each.attributes.get("id") for each in page.elements}
