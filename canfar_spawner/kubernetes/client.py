@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 Object = dict[str, Any]
+Objects = list[Object]
 Answer = TypeVar("Answer")
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -162,7 +163,7 @@ class KubeClient:
 
     async def list(
         self, kind: str, namespace: str, budget: Budget, *, labels: str = "", fields: str = ""
-    ) -> tuple[Object, ...]:
+    ) -> Objects:
         """Give all objects of a kind, in pages.
 
         Parameters
@@ -176,7 +177,7 @@ class KubeClient:
             Selectors.
         """
         pages = self.pages(kind, namespace, lambda: budget, labels=labels, fields=fields)
-        return tuple([each async for page in pages for each in page["items"]])
+        return [each async for page in pages for each in page["items"]]
 
     async def pages(
         self,
