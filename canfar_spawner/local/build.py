@@ -194,10 +194,11 @@ def _make_venv(job: _Job) -> None:
             (packages / module.name).chmod(0o644)
 
 
-def _make_proxy(job: _Job) -> None:
+def _make_node(job: _Job) -> None:
     job.target.mkdir(parents=True)
-    for file in ("package.json", "package-lock.json"):
-        shutil.copyfile(ROOT / "images" / "proxy" / file, job.target / file)
+    for file in (ROOT / job.environment.sources[0]).iterdir():
+        if file.is_file():
+            shutil.copyfile(file, job.target / file.name)
     nodes = str(node_directory())
     install = [f"{nodes}/npm", "ci", "--omit=dev", "--no-fund", "--no-audit"]
     job.run(install, cwd=job.target, path=nodes)
@@ -234,7 +235,12 @@ def _make_passable(directory: Path) -> None:
 def _build(job: _Job) -> None:
     shutil.rmtree(job.target, ignore_errors=True)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    make = {"tools": _make_tools, "proxy": _make_proxy, "portal": _make_portal}
+    make = {
+        "tools": _make_tools,
+        "proxy": _make_node,
+        "openid": _make_node,
+        "portal": _make_portal,
+    }
     try:
         make.get(job.environment.name, _make_venv)(job)
         for directory in (cache(), job.target.parent, job.target):

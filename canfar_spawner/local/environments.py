@@ -84,6 +84,7 @@ ENVIRONMENTS = {
             in_place=True,
         ),
         Environment("proxy", "the proxy", 10, 5, ("images/proxy",)),
+        Environment("openid", "the tests' OpenID provider", 10, 5, ("tests/support/oidc",)),
         Environment(
             "portal",
             "the pages",
