@@ -22,8 +22,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _LOOK_EVERY = 0.05
 _LONGEST_START = 150.0
 _LONGEST_END = 20.0
-_LONGEST_PATH = 80
-"""The kernel allows 107 bytes for the path of a socket."""
+_LONGEST_PATH = 70
+"""The kernel allows 107 bytes for the path of a socket, and some lie deeper."""
 _COMMANDS = {"runc": "runc", "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
 
 
