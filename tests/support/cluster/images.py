@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 from canfar_spawner.local.environments import ROOT, cache
+from tests.support.cluster.cluster import Cluster, ctr
 from tests.support.cluster.programs import ClusterError, locked, prepare, program
 
 REGISTRY = "registry.example.org"
@@ -191,8 +192,9 @@ def _push(builder: _ours.Builder, name: str) -> None:
         builder.run(
             "push",
             "--tls-verify=false",
-            # It stays on this machine, where packing and unpacking is what takes the time.
-            "--disable-compression",
+            # It stays on this machine, where packing is what takes the time.
+            "--compression-level",
+            "1",
             reference(name),
             f"docker://{reference(name).replace(REGISTRY, address, 1)}",
         )
@@ -213,8 +215,37 @@ def _build(name: str, log: Path) -> None:
             raise ClusterError(f"{error} The end of {log}:\n  {tail}") from None
 
 
+def _in_registry(name: str) -> str:
+    """Give the digest that the registry has for an image, or nothing."""
+    _host, project, last = reference(name).split("/")
+    last, tag = last.split(":")
+    link = f"docker/registry/v2/repositories/{project}/{last}/_manifests/tags/{tag}/current/link"
+    try:
+        return (registry_directory() / link).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _forget_old(names: Sequence[str]) -> None:
+    """Make the node of a running cluster pull again what was built anew under the same name."""
+    try:
+        cluster = Cluster.load()
+    except ClusterError:
+        return
+    client = ctr(cluster.containerd)
+    lines = cluster.command(*client, "images", "list").splitlines()[1:]
+    # Name, type and digest come first.
+    on_node = {words[0]: words[2] for words in map(str.split, lines)}
+    for name in names:
+        if on_node.get(reference(name), _in_registry(name)) != _in_registry(name):
+            cluster.command(*client, "images", "remove", "--sync", reference(name))
+
+
 def ensure(names: Sequence[str], report: Report) -> None:
     """Build and push the images that are missing or were made from something else.
+
+    Call it when the cluster is running: what its node has under the same name from before is
+    removed there, so that the next pod gets the new one.
 
     Parameters
     ----------
@@ -228,9 +259,13 @@ def ensure(names: Sequence[str], report: Report) -> None:
     ClusterError
         A program is missing, or a step failed; says what to do.
     """
+    if not all(is_ready(name) for name in names):
+        _build_missing(names, report)
+    _forget_old(names)
+
+
+def _build_missing(names: Sequence[str], report: Report) -> None:
     ours = _ours.wanted([name for name in names if name in _ours.IMAGES])
-    if all(is_ready(name) for name in names):
-        return
     prepare(["registry"], report)
     with locked("images", report):
         logs = cache() / "logs"

@@ -1,0 +1,126 @@
+"""Each of our images does a piece of real work in a pod, as somebody whom the image does not know.
+
+The namespace enforces the restricted Pod Security, and the root of the file system is read-only.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import Cluster, ClusterError, images
+from tests.support.hub import ROOT
+
+pytestmark = pytest.mark.cluster
+
+NAMESPACE = "canfar-test-images"
+UID = 20001
+SECONDS = 300.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster with a namespace of its own for these pods."""
+    try:
+        cluster = Cluster.load()
+    except ClusterError as error:
+        pytest.skip(str(error))
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": NAMESPACE,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    }
+    cluster.kubectl("apply", "--filename", "-", input=json.dumps(namespace))
+    cluster.kubectl("wait", "--namespace", NAMESPACE, "--for=create", "serviceaccount/default")
+    yield cluster
+    cluster.kubectl("delete", "namespace", NAMESPACE)
+
+
+def pod(name: str, command: list[str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsUser": UID,
+                "runAsGroup": UID,
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "notebook",
+                    "image": images.reference(name),
+                    "imagePullPolicy": "Always",
+                    **({"command": command} if command else {}),
+                    "env": [{"name": "HOME", "value": "/tmp"}],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                        "readOnlyRootFilesystem": True,
+                    },
+                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+                }
+            ],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        },
+    }
+
+
+def phase(cluster: Cluster, name: str) -> str:
+    path = "jsonpath={.status.phase}"
+    return cluster.kubectl("get", "pod", name, "--namespace", NAMESPACE, "--output", path)
+
+
+def start(cluster: Cluster, name: str, command: list[str], until: set[str]) -> str:
+    """Run a pod until it is in one of the phases, and give which."""
+    if not images.is_ready(name):
+        how = f"python3 -m tests.support.cluster.images {name}"
+        pytest.skip(f"the image {name} is not built as it is now; build it with: {how}")
+    cluster.kubectl("apply", "--filename", "-", input=json.dumps(pod(name, command)))
+    deadline = time.monotonic() + SECONDS
+    while (now := phase(cluster, name)) not in until | {"Succeeded", "Failed"}:
+        if time.monotonic() > deadline:
+            told = cluster.kubectl("describe", "pod", name, "--namespace", NAMESPACE)
+            pytest.fail(f"{name} is {now} after {SECONDS:.0f} s:\n{told}")
+        time.sleep(0.2)
+    return now
+
+
+@pytest.mark.parametrize("name", ["notebook", "astroml", "hub"])
+def test_the_image_does_its_work(cluster: Cluster, name: str) -> None:
+    script = ROOT / "images" / name / "tests" / "smoke.py"
+    ended = start(cluster, name, ["python3", "-c", script.read_text()], set())
+    told = cluster.kubectl("logs", name, "--namespace", NAMESPACE)
+    assert ended == "Succeeded", told
+
+
+def test_the_probe_answers_and_ends_when_it_is_told_to(cluster: Cluster) -> None:
+    assert start(cluster, "probe", [], {"Running"}) == "Running"
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8888/a').read().decode())"
+    inside = ["exec", "probe", "--namespace", NAMESPACE, "--", "python3", "-c", ask]
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            answer = json.loads(cluster.kubectl(*inside))
+        except ClusterError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            break
+    assert answer["path"] == "/a"
+    began = time.monotonic()
+    cluster.kubectl("delete", "pod", "probe", "--namespace", NAMESPACE)
+    # It would be killed after 30 seconds.
+    assert time.monotonic() - began < 15
