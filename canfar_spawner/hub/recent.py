@@ -22,6 +22,8 @@ class Ending(Frozen):
     evidence: Evidence
     """The last that was seen of it; says why."""
     at: datetime
+    sentence: str = ""
+    """Why, where it was refused or failed before there was anything to look at."""
 
 
 class RecentEndings:
@@ -37,11 +39,11 @@ class RecentEndings:
         self._clock = clock
         self._endings: dict[str, deque[Ending]] = defaultdict(lambda: deque(maxlen=_OF_EACH))
 
-    def add(self, plan: SessionPlan, evidence: Evidence) -> None:
+    def add(self, plan: SessionPlan, evidence: Evidence, *, sentence: str = "") -> None:
         """Keep an ending; a launch that is told of twice counts once, as it was told first."""
         kept = self._endings[plan.owner]
         if all(ending.plan.launch != plan.launch for ending in kept):
-            kept.append(Ending(plan=plan, evidence=evidence, at=self._clock()))
+            kept.append(Ending(plan=plan, evidence=evidence, at=self._clock(), sentence=sentence))
 
     def of(self, owner: str) -> tuple[Ending, ...]:
         """Give a user's endings of the last day, the latest first."""
