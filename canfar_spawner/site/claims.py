@@ -192,9 +192,9 @@ class Claims:
     names : ClaimNames
     gids : callable
         Gives the site's groups with their numbers.
-    projects : callable
-        Gives the site's projects.
     log : logging.Logger
+    projects : callable
+        Gives the site's projects; may be set later, as sign-in is configured before the policy.
     now : callable
         Gives seconds that only ever grow.
     """
@@ -206,15 +206,15 @@ class Claims:
         issuer: str,
         names: ClaimNames,
         gids: Gids,
-        projects: Callable[[], tuple[Project, ...]],
         log: logging.Logger,
+        projects: Callable[[], tuple[Project, ...]] = tuple,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._issuer = issuer
         self._names = names
         self._gids = gids
-        self._projects = projects
+        self.projects = projects
         self._log = log
         self._now = now
         self._doubts: dict[str, tuple[SessionError, float | None]] = {}
@@ -334,7 +334,7 @@ class Claims:
             kept.claims,
             names=self._names,
             gids=self._gids(),
-            projects=self._projects(),
+            projects=self.projects(),
         )
         others = [
             other.name

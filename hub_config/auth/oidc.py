@@ -5,13 +5,15 @@ below, and this file is yours to edit.
 """
 
 import difflib
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from canfar_spawner.core.identity import IdentitySource
+from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.hub.openid import OpenIdAuthenticator, SignInError, discover
-from canfar_spawner.hub.platform import Platform
 from canfar_spawner.site.claims import ClaimNames, Claims
 from canfar_spawner.site.files import WatchedFile
 from canfar_spawner.site.users_file import Users
@@ -73,27 +75,26 @@ def words(text: str) -> set[str]:
 
 
 def configure(
-    c: Any, platform: Platform, *, public_url: str, users: str | Path | None = None
-) -> None:
-    """Replace sign-in and identities of a hub that is configured otherwise.
+    c: Any, *, data: Path, log: logging.Logger, users: Path | None = None
+) -> Callable[[Callable[[], SitePolicy]], IdentitySource]:
+    """Configure sign-in, and give what makes the identity source once there is a policy.
 
-    ``public_url`` is where browsers find the hub, without ``/hub``. ``users`` is a users file: its
-    groups give numbers to the names of groups and must not be contradicted.
+    ``data`` is the hub's own directory. ``users`` is a users file: its groups give numbers to the
+    names of groups and must not be contradicted; its users count for nothing here.
     """
     settings = read(os.environ)
-    provider = discover(settings["ISSUER"], platform.data / "openid.json", platform.log)
-    people = WatchedFile(Path(users), Users, platform.log) if users else None
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    provider = discover(settings["ISSUER"], data / "openid.json", log)
+    people = WatchedFile(users, Users, log) if users else None
     claims = Claims(
-        platform.data / "claims",
+        data / "claims",
         issuer=provider.issuer,
         names=ClaimNames(
             uid=settings["UID_CLAIM"], gid=settings["GID_CLAIM"], groups=settings["GROUPS_CLAIM"]
         ),
         gids=lambda: people.value.groups if people else {},
-        projects=lambda: platform.policy.projects,
-        log=platform.log,
+        log=log,
     )
-    platform.identities = claims
     c.JupyterHub.authenticator_class = OpenIdAuthenticator
 
     # Who may sign in. Nobody is known by name, so none is in a list.
@@ -115,7 +116,9 @@ def configure(
     c.OpenIdAuthenticator.client_secret = settings["CLIENT_SECRET"]
     c.OpenIdAuthenticator.scope = settings["SCOPE"].split()
     c.OpenIdAuthenticator.enable_pkce = True
-    c.OpenIdAuthenticator.oauth_callback_url = f"{public_url.rstrip('/')}/hub/oauth_callback"
+    # Without CANFAR_HUB_URL it is the address that the browser has used.
+    public = os.environ.get("CANFAR_HUB_URL", "").rstrip("/")
+    c.OpenIdAuthenticator.oauth_callback_url = f"{public}/hub/oauth_callback" if public else ""
     c.OpenIdAuthenticator.login_service = settings["TITLE"]
 
     # The claims. They are asked for again at each launch, which needs the encrypted state.
@@ -125,3 +128,9 @@ def configure(
     c.Authenticator.enable_auth_state = True
     c.Authenticator.refresh_pre_spawn = True
     c.Authenticator.auth_refresh_age = 300
+
+    def identities(policy: Callable[[], SitePolicy]) -> IdentitySource:
+        claims.projects = lambda: policy().projects
+        return claims
+
+    return identities
