@@ -8,7 +8,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -53,7 +53,6 @@ _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _METRICS: Final = "/apis/metrics.k8s.io/v1beta1"
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 MERGE: Final = "application/merge-patch+json"
-STRATEGIC: Final = "application/strategic-merge-patch+json"
 
 _PAGE: Final = 500
 _LONGEST_LINE: Final = 16_000_000
@@ -356,7 +355,7 @@ class KubeClient:
         fields: str = "",
         seconds: int = 10,
         silence: float = 13.0,
-    ) -> AsyncIterator[Object | None]:
+    ) -> AsyncGenerator[Object | None, None]:
         """Follow the changes of a list, one try only, until the server has had enough.
 
         Yields None once when the server has accepted, then its events just as they are.
@@ -415,12 +414,12 @@ class KubeClient:
                 continue
             if not worth_another(call.verb, last):
                 raise last
-            pause = random.uniform(wait / 2, wait)  # noqa: S311 - spreads requests, hides nothing
-            pause += last.retry_after or 0.0
+            # Chance spreads the requests; it hides nothing.
+            pause = random.uniform(wait / 2, wait) + (last.retry_after or 0.0)  # noqa: S311
             wait = min(wait * 2, _LONGEST_WAIT)
             if pause >= budget.left():
                 break
-            self._log.info("%s: %s; asked again in %.1f s", call, last.reason, pause)
+            self._log.debug("%s: %s; asked again in %.1f s", call, last.reason, pause)
             await asyncio.sleep(pause)
         raise Unreachable(
             last.status, last.reason, f"{call}, {tries} tries", retry_after=last.retry_after
