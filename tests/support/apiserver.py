@@ -103,6 +103,7 @@ class ApiServer:
                 f"--cert-dir={self.directory / 'certs'}",
                 f"--token-auth-file={self.directory / 'tokens.csv'}",
                 "--authorization-mode=RBAC",
+                "--allow-privileged=true",
                 # Nothing here makes the service accounts of namespaces.
                 "--disable-admission-plugins=ServiceAccount",
                 "--service-account-issuer=https://kubernetes.default.svc",
