@@ -1,0 +1,137 @@
+"""What the hub's account may do in a cluster: what `rights.json` says, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.manifests.applied import HUB, MANIFESTS, SESSIONS, STORAGE, Site, applied, documents
+from tests.manifests.mutants import golden
+from tests.support.cluster.programs import missing
+
+RIGHTS: dict[str, list[str]] = json.loads((Path(__file__).parent / "rights.json").read_text())
+_EVERYBODY = {"authentication.k8s.io", "authorization.k8s.io"}
+"""Groups in which everybody may ask about herself."""
+
+FORBIDDEN = (
+    ("get", "", "secrets", "canfar-hub"),
+    ("list", "", "secrets", "canfar-hub"),
+    ("list", "", "secrets", ""),
+    ("create", "", "pods", "canfar-hub"),
+    ("create", "", "pods", STORAGE),
+    ("create", "", "secrets", STORAGE),
+    ("delete", "", "pods", STORAGE),
+    ("update", "", "pods", SESSIONS),
+    ("patch", "", "pods", SESSIONS),
+    ("deletecollection", "", "pods", SESSIONS),
+    ("create", "", "pods/exec", SESSIONS),
+    ("create", "", "pods/attach", SESSIONS),
+    ("create", "", "pods/portforward", SESSIONS),
+    ("patch", "", "pods/ephemeralcontainers", SESSIONS),
+    ("update", "", "pods/status", SESSIONS),
+    ("create", "", "pods/eviction", SESSIONS),
+    ("watch", "", "secrets", SESSIONS),
+    ("update", "", "secrets", SESSIONS),
+    ("create", "", "serviceaccounts/token", SESSIONS),
+    ("create", "", "serviceaccounts/token", "canfar-hub"),
+    ("create", "", "services", SESSIONS),
+    ("create", "", "persistentvolumeclaims", SESSIONS),
+    ("get", "", "configmaps", "canfar-hub"),
+    ("update", "", "configmaps", "canfar-hub"),
+    ("update", "", "resourcequotas", SESSIONS),
+    ("create", "batch", "jobs", SESSIONS),
+    ("patch", "batch", "jobs", STORAGE),
+    ("create", "rbac.authorization.k8s.io", "rolebindings", SESSIONS),
+    ("escalate", "rbac.authorization.k8s.io", "roles", SESSIONS),
+    ("delete", "networking.k8s.io", "networkpolicies", SESSIONS),
+    ("impersonate", "", "users", ""),
+    ("patch", "", "namespaces", SESSIONS),
+    ("list", "", "nodes", ""),
+    ("get", "", "nodes/proxy", ""),
+    ("list", "", "pods", ""),
+    ("create", "", "persistentvolumes", ""),
+    ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", ""),
+)
+
+
+@pytest.fixture(scope="module")
+def site(
+    need: Callable[[str, bool, str], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    need("cluster", not missing(("etcd", "kubernetes")), "build its programs with: make cluster")
+    with applied(tmp_path_factory.mktemp("api") / "server") as site:
+        yield site
+
+
+def ask(site: Site, kind: str, spec: dict[str, Any], user: str = HUB) -> dict[str, Any]:
+    """Ask the API server about a user's rights."""
+    path = f"/apis/authorization.k8s.io/v1/{kind.lower()}s"
+    question = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+    answer: dict[str, Any] = site.post(path, question, user=user).object()["status"]
+    return answer
+
+
+def rules(site: Site, namespace: str, user: str = HUB) -> list[str]:
+    """Give what a user may do in a namespace, a line for each resource."""
+    found = ask(site, "SelfSubjectRulesReview", {"namespace": namespace}, user)
+    assert not found["incomplete"]
+    lines: dict[str, set[str]] = {}
+    for rule in found["resourceRules"]:
+        for group in rule.get("apiGroups", [""]):
+            if group in _EVERYBODY:
+                continue
+            for resource in rule["resources"]:
+                name = f"{resource}.{group}".rstrip(".")
+                names = ",".join(rule.get("resourceNames", ()))
+                lines.setdefault(f"{name} {names}".strip(), set()).update(rule["verbs"])
+    return sorted(f"{' '.join(sorted(verbs))} {name}" for name, verbs in lines.items())
+
+
+@pytest.mark.parametrize("namespace", RIGHTS)
+def test_the_hub_may_do_what_is_listed(site: Site, namespace: str) -> None:
+    assert rules(site, namespace) == RIGHTS[namespace]
+
+
+@pytest.mark.parametrize(
+    ("verb", "group", "resource", "namespace"), FORBIDDEN, ids=lambda word: word or "-"
+)
+def test_the_hub_may_not(site: Site, verb: str, group: str, resource: str, namespace: str) -> None:
+    name, _, part = resource.partition("/")
+    attributes = {"verb": verb, "group": group, "resource": name, "namespace": namespace}
+    attributes["subresource"] = part
+    answer = ask(site, "SelfSubjectAccessReview", {"resourceAttributes": attributes})
+    assert not answer["allowed"], answer
+
+
+def test_capacity_of_nodes_is_the_one_right_on_the_cluster_and_optional() -> None:
+    kinds = {"ClusterRole", "ClusterRoleBinding"}
+    assert not [each for each in documents() if each["kind"] in kinds]
+    files = sorted(path.name for path in (MANIFESTS / "optional").glob("*.yaml"))
+    (role,) = (
+        each
+        for name in files
+        for each in documents(f"optional/{name}")
+        if each["kind"] == "ClusterRole"
+    )
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+
+
+@pytest.mark.parametrize("namespace", [SESSIONS, STORAGE])
+def test_the_account_of_sessions_and_jobs_may_do_nothing(site: Site, namespace: str) -> None:
+    account = f"system:serviceaccount:{namespace}:default"
+    for where in (SESSIONS, STORAGE, "canfar-hub", "kube-system"):
+        assert rules(site, where, account) == []
+
+
+def test_a_session_has_no_token_of_the_cluster(site: Site) -> None:
+    made = site.pod(golden("flexible"), SESSIONS).object()
+    assert made["spec"]["automountServiceAccountToken"] is False
+    for volume in made["spec"]["volumes"]:
+        assert "projected" not in volume
+    for container in made["spec"]["containers"]:
+        for mount in container["volumeMounts"]:
+            assert not mount["mountPath"].startswith("/var/run/secrets")
