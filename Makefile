@@ -4,7 +4,7 @@ LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 
-.PHONY: run stop clean environments images test test-long lint docs bench cluster cluster-down kubectl
+.PHONY: run stop clean environments images test test-long lint docs bench cluster cluster-down run-cluster kubectl
 
 run: ## start the hub on http://127.0.0.1:8000
 	@$(BUILD) hub portal proxy astroml
@@ -41,6 +41,10 @@ cluster: ## start a real Kubernetes on this machine; needs root
 
 cluster-down: ## end it and all that runs in it
 	@$(PYTHON) -m tests.support.cluster down
+
+run-cluster: ## the hub on that Kubernetes, on http://127.0.0.1:8000
+	@$(BUILD) test portal proxy astroml
+	@PYTHONPATH=. exec $(call IN,test)/python -m tests.support.cluster.serve
 
 kubectl: ## make -s kubectl ARGS="get pods -A" on that Kubernetes
 	@exec $(PYTHON) -m tests.support.cluster kubectl $(ARGS)

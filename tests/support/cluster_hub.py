@@ -125,6 +125,12 @@ class ClusterHub(Hub):
         name = self.pod(session)["metadata"]["name"]
         return self.cluster.kubectl("exec", "--namespace", SESSIONS, name, "--", *command)
 
+    def destroy(self, session: str) -> None:
+        """End a session behind the hub's back."""
+        name = self.pod(session)["metadata"]["name"]
+        now = ("--grace-period", "0", "--force")
+        self.cluster.kubectl("delete", "pod", "--namespace", SESSIONS, name, *now)
+
     def end(self) -> None:
         """End hub and proxy."""
         if self.process is not None and self.process.poll() is None:

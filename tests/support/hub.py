@@ -150,6 +150,10 @@ class Hub:
         found = [path for path in runs.iterdir() if supervisor.is_alive(path)]
         return {path.name.partition("-")[0]: path for path in found}
 
+    def destroy(self, session: str) -> None:
+        """End a session behind the hub's back."""
+        os.kill(supervisor.read_state(self.launches()[session]).supervisor_pid, signal.SIGKILL)
+
     def clear(self) -> None:
         """End everything."""
         self.end()

@@ -127,7 +127,12 @@ def catalogue(**changes: Any) -> dict[str, Any]:
     return {**content, **changes}
 
 
-def write_catalogue(path: Path, **changes: Any) -> Path:
-    """Write such a catalogue to a file."""
-    path.write_text(yaml.safe_dump(catalogue(**changes), sort_keys=False))
+def write_content(path: Path, content: dict[str, Any]) -> Path:
+    """Write a catalogue to a file."""
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
+
+
+def write_catalogue(path: Path, **changes: Any) -> Path:
+    """Write the tests' catalogue to a file."""
+    return write_content(path, catalogue(**changes))
