@@ -424,6 +424,9 @@ class ArcProvisioner:
         loop = asyncio.get_running_loop()
         while loop.time() < deadline:
             try:
+                # The Job itself hears of it a second or two later.
+                if any(_succeeded(pod) for pod in await self._pods(namespace, name)):
+                    return True
                 job = await self._client.get("jobs", namespace, name, Budget(_ASKED_WITHIN))
             except Unreachable as error:
                 self._log.warning(
@@ -445,12 +448,14 @@ class ArcProvisioner:
             # Kubernetes removes it after an hour.
             self._log.warning("The Job %s/%s could not be removed: %s", namespace, name, error)
 
+    async def _pods(self, namespace: str, name: str) -> list[Manifest]:
+        chosen = f"{_OF_JOB}={name}"
+        return await self._client.list("pods", namespace, Budget(_ASKED_WITHIN), labels=chosen)
+
     async def _why(self, namespace: str, name: str) -> str:
         """Say why a Job failed: its last words, or what keeps its pod from running."""
         try:
-            pods = await self._client.list(
-                "pods", namespace, Budget(_ASKED_WITHIN), labels=f"{_OF_JOB}={name}"
-            )
+            pods = await self._pods(namespace, name)
             for pod in sorted(pods, key=_made, reverse=True):
                 waiting = waiting_for(pod)
                 if waiting:
@@ -471,6 +476,10 @@ class ArcProvisioner:
 
 def _is_going(job: Manifest) -> bool:
     return bool(job["metadata"].get("deletionTimestamp"))
+
+
+def _succeeded(pod: Manifest) -> bool:
+    return bool((pod.get("status") or {}).get("phase") == "Succeeded")
 
 
 def _made(pod: Manifest) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from canfar_spawner.core.errors import Unavailable
@@ -25,7 +26,7 @@ from canfar_spawner.kubernetes.client import Budget, KubeClient
 from canfar_spawner.kubernetes.provisioner import ArcProvisioner, Directories, provision_job
 from tests.core.world import ADA, BEN, plan, site
 from tests.support.cluster import Cluster
-from tests.support.cluster.images import is_ready, reference
+from tests.support.cluster.images import reference
 
 pytestmark = pytest.mark.cluster
 
@@ -42,10 +43,11 @@ class Storage:
     namespace: str
     path: Path
     data: Path
+    image: str
 
     def policy(self, **storage: object) -> SitePolicy:
-        image = {"image": reference("hub"), "namespace": self.namespace}
-        return site(pods={"storage": {**image, **storage}})
+        here = {"image": self.image, "namespace": self.namespace}
+        return site(pods={"storage": {**here, **storage}})
 
     def provisioner(self, data: str = "data", **how: Any) -> ArcProvisioner:
         policy = self.policy(**how.pop("storage", {}))
@@ -101,8 +103,20 @@ def manifests(namespace: str, path: Path) -> str:
 @pytest.fixture(scope="module")
 def cluster(need: Callable[[str, bool, str], None]) -> Cluster:
     need("cluster", bool(os.environ.get("CANFAR_CLUSTER")), "start it with: make cluster")
-    need("hub image", is_ready("hub"), "python3 -m tests.support.cluster.images hub builds it")
     return Cluster.load()
+
+
+@pytest.fixture(scope="module")
+def image(cluster: Cluster) -> str:
+    """Give the hub's image as the registry has it now: the node may keep an older one of its name."""
+    name, _, tag = reference("hub").rpartition(":")
+    path = f"/v2/{name.partition('/')[2]}/manifests/{tag}"
+    kinds = "application/vnd.oci.image.manifest.v1+json"
+    answer = httpx.head(
+        f"http://{cluster.addresses.registry}{path}", headers={"Accept": kinds}, trust_env=False
+    )
+    answer.raise_for_status()
+    return f"{name}@{answer.headers['Docker-Content-Digest']}"
 
 
 @pytest.fixture
@@ -128,11 +142,11 @@ async def until(done: Callable[[], Awaitable[bool]], seconds: float) -> float:
 
 @pytest.fixture
 async def storage(
-    cluster: Cluster, claimed: tuple[str, Path], tmp_path: Path
+    cluster: Cluster, claimed: tuple[str, Path], tmp_path: Path, image: str
 ) -> AsyncIterator[Storage]:
     namespace, path = claimed
     async with KubeClient(cluster.kubeconfig) as client:
-        yield Storage(cluster, client, namespace, path, tmp_path)
+        yield Storage(cluster, client, namespace, path, tmp_path, image)
 
 
 def launch(identity: PosixIdentity = ADA, **options: object) -> SessionPlan:
