@@ -27,6 +27,7 @@ from canfar_spawner.kubernetes.provisioner import ArcProvisioner, Directories, p
 from tests.core.world import ADA, BEN, plan, site
 from tests.support.cluster import Cluster
 from tests.support.cluster.images import reference
+from tests.support.cluster.site import hub_kubeconfig, prepare
 
 pytestmark = pytest.mark.cluster
 
@@ -274,3 +275,27 @@ async def test_a_missing_namespace_is_told(storage: Storage) -> None:
     with pytest.raises(Unavailable) as caught:
         await storage.provisioner(storage=elsewhere).ensure(launch(), GIDS)
     assert "arc-nowhere" in caught.value.detail
+
+
+async def test_the_rights_of_the_hub_and_the_admission_policy_suffice(
+    cluster: Cluster, image: str, tmp_path: Path
+) -> None:
+    prepare(cluster)
+    account = hub_kubeconfig(cluster, tmp_path / "hub.conf")
+    policy = site(pods={"storage": {"image": image}})
+    name = f"test{secrets.token_hex(4)}"
+    identity = ADA.model_copy(update={"name": name})
+    home = cluster.arc / "home" / name
+    async with KubeClient(account) as client:
+        provisioner = ArcProvisioner(client, lambda: policy, tmp_path, LOG)
+        await provisioner.ensure(launch(identity, projects=[]), GIDS)
+        assert stat.S_IMODE(home.lstat().st_mode) == 0o700
+        await provisioner.sweep()
+        # A failure is told from the pod's log.
+        (cluster.arc / "home" / f"{name}x").symlink_to(name)
+        other = ADA.model_copy(update={"name": f"{name}x"})
+        with pytest.raises(Unavailable) as caught:
+            await provisioner.ensure(launch(other, projects=[]), GIDS)
+        assert "something else than a directory" in caught.value.detail
+    (cluster.arc / "home" / f"{name}x").unlink()
+    shutil.rmtree(home)
