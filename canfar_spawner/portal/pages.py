@@ -135,9 +135,9 @@ class Pages:
         policy = platform.policy
         try:
             identity = platform.identities.identity(user.name)
-            groups, projects = identity.group_names, identity.projects
-        except SessionError:
-            groups, projects = frozenset[str](), ()
+            groups, projects, refusal = identity.group_names, identity.projects, ""
+        except SessionError as error:
+            groups, projects, refusal = frozenset[str](), (), error.sentence
         limit = policy.limits.interactive_for(groups)
         storage = [("Home", f"/arc/home/{user.name}", policy.storage.home.persistence.value)]
         storage += [
@@ -151,10 +151,11 @@ class Pages:
             ),
             limit=limit,
             launchable=container_cards(platform, groups),
-            can_launch=len(active_sessions(user)) < limit,
+            can_launch=not refusal and len(active_sessions(user)) < limit,
             storage=tuple(storage),
             owner=user.name,
             ended=tuple(self._ended(ending) for ending in platform.recent.of(user.name)),
+            refusal=refusal,
         )
 
     def progress(self, user: Any, spawner: SessionSpawnerMixin) -> ProgressView | None:

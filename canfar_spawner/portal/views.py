@@ -209,6 +209,8 @@ class HomeView:
     owner: str
     ended: tuple[EndedRow, ...] = ()
     """The latest first."""
+    refusal: str = ""
+    """Why nothing can be launched for this user, whatever she asks for."""
 
 
 @dataclass(frozen=True, slots=True)
