@@ -55,14 +55,11 @@ def _neighbour(namespace: str, level: str) -> list[Manifest]:
                 "labels": {"pod-security.kubernetes.io/enforce": level},
             },
         },
-        *(
-            {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": name, "namespace": namespace},
-            }
-            for name in ("default", "site")
-        ),
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "site", "namespace": namespace},
+        },
         _copy(find("Role", "hub", SESSIONS), "hub", namespace),
         _copy(find("RoleBinding", "hub", SESSIONS), "hub", namespace),
         binding,
@@ -89,23 +86,25 @@ def site(
     }
     with applied(tmp_path_factory.mktemp("api") / "server") as site:
         objects = [*_neighbour(FENCED, "restricted"), *_neighbour(OPEN, "privileged")]
-        site.apply(parameters, runtime, *objects)
-        ready = golden("many-projects")
-        user("ben")(wrong := golden("flexible"))
-        until(lambda: site.pod(ready, FENCED).accepted, "the larger site's pod is not admitted")
-        for namespace in (SESSIONS, FENCED, OPEN):
-            until(
-                lambda namespace=namespace: not site.pod(wrong, namespace).accepted,
-                f"the policy of {namespace} is not in force",
-            )
-        until(lambda: not site.job(_job(put("spec/activeDeadlineSeconds", 9999))).accepted, STORAGE)
         try:
+            site.apply(parameters, runtime, *objects)
+            _wait_for_policies(site)
             yield site
         finally:
             site.kubectl("delete", "namespace", FENCED, OPEN, "--wait=false")
             site.kubectl("delete", "validatingadmissionpolicybinding", FENCED, OPEN)
             site.kubectl("delete", "configmap", "canfar-rules", "--namespace", "canfar-hub")
             site.kubectl("delete", "runtimeclass", "nvidia")
+
+
+def _wait_for_policies(site: Site) -> None:
+    ready = golden("many-projects")
+    user("ben")(wrong := golden("flexible"))
+    until(lambda: site.pod(ready, FENCED), "the larger site's pod is not admitted")
+    for namespace in (SESSIONS, FENCED, OPEN):
+        until(lambda name=namespace: not site.pod(wrong, name), f"nothing guards {namespace}")
+    endless = _job(put("spec/activeDeadlineSeconds", 9999))
+    until(lambda: not site.job(endless), f"nothing guards {STORAGE}")
 
 
 # What may run.

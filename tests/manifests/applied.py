@@ -65,6 +65,9 @@ class Answer:
     accepted: bool
     text: str
 
+    def __bool__(self) -> bool:
+        return self.accepted
+
     def object(self) -> Manifest:
         """Give what it made."""
         assert self.accepted, self.text
