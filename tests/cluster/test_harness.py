@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.cluster import NODE, Cluster, ClusterError, lifecycle
 from tests.support.cluster.archive import write_image
+from tests.support.cluster.cluster import ctr
 from tests.support.cluster.configuration import PAUSE_IMAGE
 from tests.support.cluster.programs import program
 from tests.support.hub import ROOT, wait_for
@@ -165,6 +166,60 @@ def test_a_pull_that_cannot_be_is_refused(
     about = ("-n", namespace, "get", "events", "--field-selector", f"involvedObject.name={name}")
     wait_for(lambda: said in cluster.kubectl(*about), f"an event that says {said}", seconds=60)
     cluster.kubectl("-n", namespace, "delete", "pod", name, "--wait=false")
+
+
+def _push(cluster: Cluster, image: str, name: str) -> None:
+    pushed = f"{cluster.addresses.registry}/{name}"
+    client = ctr(cluster.containerd)
+    cluster.command(*client, "images", "tag", "--force", image, pushed)
+    cluster.command(*client, "images", "push", "--plain-http", pushed)
+    cluster.command(*client, "images", "rm", pushed)
+
+
+def test_an_image_that_the_registry_renewed_is_taken_from_the_node(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    name = "canfar-hub/harness-renewed:1"
+    archive = tmp_path / "image.tar"
+    write_image(archive, f"registry.example.org/{name}", {"old": program("pause")}, ["/old"])
+    cluster.import_image(archive)
+    listing = (
+        *ctr(cluster.containerd),
+        "images",
+        "ls",
+        "--quiet",
+        f"name==registry.example.org/{name}",
+    )
+    assert cluster.command(*listing).strip()
+    _push(cluster, f"registry.example.org/{name}", name)
+    cluster.forget_stale_images()
+    assert cluster.command(*listing).strip(), "it is the same"
+
+    _push(cluster, PAUSE_IMAGE, name)
+    cluster.forget_stale_images()
+
+    assert not cluster.command(*listing).strip()
+
+
+def test_the_private_registry_gives_images_to_those_who_sign_in(
+    cluster: Cluster, namespace: str
+) -> None:
+    at = cluster.addresses
+    _push(cluster, PAUSE_IMAGE, "canfar-hub/harness-private:1")
+    cluster.kubectl(
+        *("-n", namespace, "create", "secret", "docker-registry", "puller"),
+        "--docker-server=private.example.org",
+        f"--docker-username={at.private_user}",
+        f"--docker-password={at.private_secret}",
+    )
+    pod = json.loads(_pod("allowed", "private.example.org/canfar-hub/harness-private:1"))
+    pod["spec"]["imagePullSecrets"] = [{"name": "puller"}]
+
+    cluster.kubectl("-n", namespace, "create", "-f", "-", input=json.dumps(pod))
+
+    cluster.kubectl(
+        "-n", namespace, "wait", "--for=condition=Ready", "pod/allowed", "--timeout=60s"
+    )
 
 
 def _command(run: Path, *words: str) -> subprocess.Popen[str]:

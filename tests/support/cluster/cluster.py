@@ -176,6 +176,13 @@ class Cluster:
         """Put the images of an archive straight onto the node, without a registry."""
         self.command(*ctr(self.containerd), "images", "import", archive)
 
+    def forget_stale_images(self) -> None:
+        """Let the node pull anew what the registry has under the same name with other content."""
+        listing = self.command(*ctr(self.containerd), "images", "ls")
+        stale = stale_images(listing, cache() / "cluster" / "registry")
+        if stale:
+            self.command(*ctr(self.containerd), "images", "rm", "--sync", *stale)
+
     def process(self, name: str) -> int:
         """Give the number of one process of the cluster, such as ``kube-apiserver``, to signal it."""
         wanted = json.loads((self.run / "processes.json").read_text())[name]
@@ -190,3 +197,20 @@ class Cluster:
 def ctr(socket: Path) -> list[str | Path]:
     """Give the start of a command of containerd's own client, on the images of pods."""
     return [program("ctr"), "--address", socket, "--namespace", "k8s.io"]
+
+
+def stale_images(listing: str, registry: Path) -> list[str]:
+    """Give the images of a node, as containerd lists them, that the registry has renewed."""
+    images = [line.split() for line in listing.splitlines()[1:]]
+    renewed = set()
+    for name, _type, digest, *_ in images:
+        repository, _, tag = name.partition("/")[2].rpartition(":")
+        link = f"docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}/current/link"
+        try:
+            current = (registry / link).read_text().strip()
+        except OSError:
+            continue
+        if current != digest:
+            renewed.add(digest)
+    # Also the names by content alone, which would keep it on the disk.
+    return [name for name, _type, digest, *_ in images if digest in renewed]

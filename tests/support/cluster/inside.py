@@ -20,7 +20,7 @@ from typing import Any
 from tests.support.cluster import configuration as at
 from tests.support.cluster.api import Api
 from tests.support.cluster.archive import write_image
-from tests.support.cluster.cluster import NODE, ctr
+from tests.support.cluster.cluster import NODE, ctr, stale_images
 from tests.support.cluster.configuration import Layout
 from tests.support.cluster.programs import ClusterError, directory, program
 
@@ -65,8 +65,8 @@ class Start:
         # The registry would look for a collector of traces.
         self.environ["OTEL_TRACES_EXPORTER"] = "none"
 
-    def run(self, *argv: str | Path) -> None:
-        """Run a command to its end."""
+    def run(self, *argv: str | Path) -> str:
+        """Run a command to its end and give what it wrote."""
         done = subprocess.run(
             [str(word) for word in argv],
             env=self.environ,
@@ -78,6 +78,7 @@ class Start:
         if done.returncode != 0:
             words = " ".join(Path(word).name for word in argv[:4])
             raise ClusterError(f"{words}: {(done.stderr or done.stdout).strip()[-2000:]}")
+        return done.stdout
 
     def keep(self, name: str, *argv: str | Path) -> None:
         """Start a process that the cluster lives by."""
@@ -256,12 +257,16 @@ class Start:
     def _keep_with(self, name: str, flags: Mapping[str, object]) -> None:
         self.keep(name, program(name), *(f"--{flag}={value}" for flag, value in flags.items()))
 
-    def pause_image(self) -> None:
-        """Give the node the image that holds the namespaces of pods."""
+    def node_images(self) -> None:
+        """Give the node the image that holds the namespaces of pods, and take stale ones from it."""
         archive = self.layout.run / "pause.tar"
         write_image(archive, at.PAUSE_IMAGE, {"pause": program("pause")}, ["/pause"])
         self.wait(self.layout.containerd_socket.exists, "containerd")
-        self.run(*ctr(self.layout.containerd_socket), "images", "import", archive)
+        client = ctr(self.layout.containerd_socket)
+        self.run(*client, "images", "import", archive)
+        stale = stale_images(self.run(*client, "images", "ls"), self.layout.registry_root)
+        if stale:
+            self.run(*client, "images", "rm", "--sync", *stale)
 
     def kubelet(self) -> None:
         """Start the node."""
@@ -336,7 +341,7 @@ class Start:
         self.early()
         self.certificates()
         self.api_server()
-        self.pause_image()
+        self.node_images()
         api = Api(self.layout.run / "super-admin.conf")
         self.wait(lambda: api.request("GET", "/readyz")[0] == 200, "the API server")
         self.controllers()

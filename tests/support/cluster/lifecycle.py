@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from canfar_spawner.local.environments import cache
@@ -55,9 +56,9 @@ def _remove_cgroups(run: Path) -> bool:
     return not any(top.exists() for top in _cgroups(run))
 
 
-def _wait(condition: object, seconds: float) -> bool:
+def _wait(condition: Callable[[], object], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(_LOOK_EVERY)
