@@ -43,7 +43,7 @@ def main() -> int:
                 lifecycle.down(run_directory(), _say)
             case "status":
                 _say(lifecycle.status(run_directory()))
-            case "exec" | "kubectl":
+            case _:
                 cluster = Cluster.load()
                 words = argv[1:] if argv[:1] == ["--"] else argv
                 if options.command == "kubectl":

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -369,7 +370,7 @@ class Start:
         self.metrics_server(api)
         for namespace in ("default", "kube-system"):
             account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-            self.wait(lambda account=account: api.get(account), "the default service accounts")
+            self.wait(partial(api.get, account), "the default service accounts")
         self.wait(lambda: _is_ready(api.get(f"/api/v1/nodes/{NODE}")), "the node")
 
     def stay(self) -> str:
@@ -415,9 +416,9 @@ def main(arguments: list[str]) -> int:
         return 1
     numbers = {name: process.pid for name, process in start.processes.items()}
     (layout.run / "processes.json").write_text(json.dumps(numbers, indent=2))
-    partial = layout.run / ".ready"
-    partial.write_text(f"{time.monotonic() - began:.1f}\n")
-    partial.replace(layout.run / "ready")
+    unseen = layout.run / ".ready"
+    unseen.write_text(f"{time.monotonic() - began:.1f}\n")
+    unseen.replace(layout.run / "ready")
     ended = start.stay()
     with contextlib.suppress(OSError):
         (layout.run / "failed").write_text(
