@@ -25,7 +25,7 @@ Object = dict[str, Any]
 
 _WATCH: Final = 10
 """Seconds after which the server ends a watch, so that silence is soon a sign of something wrong."""
-_SILENCE: Final = 13.0
+_SILENCE: Final = 12.0
 _FRESH: Final = 20.0
 """Age at which what is known still counts as the present: a watch that stalls and a list."""
 _LIST_AGAIN: Final = 300.0
@@ -178,7 +178,8 @@ class _PodFollower(_Follower):
         ):
             version = version or version_of(page)
             pods += page["items"]
-        self._cache.pods_changed(self._cache.pods.replace(pods, version))
+        changed = self._cache.pods.replace(pods, version)
+        self._cache.pods_changed(changed | self._cache.overlooked())
         return version
 
     @override
@@ -363,6 +364,11 @@ class ObjectCache:
                 self._uids[name], self._names[uid] = uid, name
                 self.happenings.follow(uid)
             self._wake(name)
+
+    def overlooked(self) -> set[str]:
+        """Give the names of pods that no note was taken of, because something went wrong then."""
+        uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.all()}
+        return {name for name, _ in uids.items() ^ self._uids.items()}
 
     def happened(self, uid: str) -> None:
         """Take note of an event of a pod."""
