@@ -6,11 +6,9 @@ import copy
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from canfar_spawner.core.pods import ArcPolicy, PodsPolicy
 from canfar_spawner.kubernetes.provisioner import Directories, provision_job
 from tests.core.world import site as policy_of
 from tests.manifests.applied import SESSIONS, STORAGE, Manifest, Site, applied, find, until
@@ -319,14 +317,3 @@ def test_no_other_job_runs_where_the_provisioner_does(site: Site, name: str) -> 
     answer = site.job(_job(JOBS[name]))
     assert not answer.accepted
     assert "ValidatingAdmissionPolicy 'canfar-storage'" in answer.text, answer.text
-
-
-# In step with the code.
-
-
-def test_the_parameters_are_the_defaults_of_the_catalogue() -> None:
-    data: dict[str, Any] = find("ConfigMap", "canfar-admission", "canfar-hub")["data"]
-    arc = ArcPolicy()
-    assert (data["arc"], data["homes"], data["projects"]) == (arc.claim, arc.homes, arc.projects)
-    assert data["arc"] == arc.storage_claim
-    assert (PodsPolicy().namespace, arc.namespace) == (SESSIONS, STORAGE)
