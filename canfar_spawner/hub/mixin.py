@@ -128,6 +128,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         self._request: SessionRequest | None = None
         """With its secrets, from the plan to the start."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked_to_end = False
         super().__init__(**kwargs)
 
     # Options: judged by the gate, applied once more here, stored without secrets.
@@ -279,6 +280,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         except SessionError as error:
             self.log.warning("%s did not start: %s", self._log_name, error.detail or error.sentence)
             self.failure, self.last_plan = error.sentence, plan
+            self.platform.recent.add(plan, self.evidence, sentence=error.sentence)
             # A failure within the first second would be shown in a form that has lost what was
             # filled in; a little later it is shown on the progress page, with what to do.
             took = asyncio.get_running_loop().time() - begun
@@ -395,8 +397,12 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     async def stop(self, now: bool = False) -> None:
         """End the session with everything it started."""
         if self.plan is not None:
+            known = is_over(self.evidence) or self.failure is not None
+            self._asked_to_end = True
             await self.platform.backend.stop(self.plan.launch)
-            await self.look()
+            if not known:
+                # Why it ended may not be told again once nothing of it is left.
+                await self.look()
 
     @override
     @with_catalogue
@@ -406,6 +412,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.tell(What.ENDED, reason=self.evidence.reason)
             self.platform.ended.add(self.plan.launch)
             self.platform.release(self.plan.owner, self.plan.session)
+            if not self._asked_to_end and is_over(self.evidence):
+                self.platform.recent.add(self.plan, self.evidence)
         forget_token(self.orm_spawner, self._token_id)
         hook = super().run_post_stop_hook()
         if hook is not None:
