@@ -18,7 +18,7 @@ environments: ## build the software of all local containers
 	@$(BUILD) notebook astroml casa
 
 images: ## build images/, and push them: make images REGISTRY=registry.example.org
-	@$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY))
+	@$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(BASE),--base $(BASE))
 
 clean: ## remove environments and built pages; never touches arc/
 	@$(PYTHON) $(LOCAL) clean

@@ -6,8 +6,10 @@ The namespace enforces the restricted Pod Security, and the root of the file sys
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +126,31 @@ def test_the_probe_answers_and_ends_when_it_is_told_to(cluster: Cluster) -> None
     cluster.kubectl("delete", "pod", "probe", "--namespace", NAMESPACE)
     # It would be killed after 30 seconds.
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.long
+def test_make_images_pushes_to_the_registry_of_a_site(cluster: Cluster, tmp_path: Path) -> None:
+    if not images.is_ready("notebook"):
+        pytest.skip("the image notebook is not built as it is now")
+    # Every step has been done there before, so that nothing is fetched.
+    storage = tmp_path / "storage.conf"
+    storage.write_text(
+        "[storage]\n"
+        'driver = "overlay"\n'
+        f'graphroot = "{images.directory() / "storage"}"\n'
+        f'runroot = "{images.directory() / "run"}"\n'
+    )
+    registry = f"{cluster.addresses.registry}/site"
+    program = ["images/build.py", "--tool", "buildah", "--base", images.BASE]
+    done = subprocess.run(
+        cluster.enter(["python3", *program, "--registry", registry, "notebook"]),
+        cwd=ROOT,
+        env=cluster.environ() | {"CONTAINERS_STORAGE_CONF": str(storage)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    tags = f"http://{cluster.addresses.registry}/v2/site/canfar-hub/notebook/tags/list"
+    ask = f"import urllib.request as r; print(r.urlopen('{tags}').read().decode())"
+    assert json.loads(cluster.command("python3", "-c", ask))["tags"] == ["26.11"]

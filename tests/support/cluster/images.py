@@ -32,7 +32,8 @@ REGISTRY = "registry.example.org"
 _SUITE = "bookworm"
 _FORMAT = "1"
 """Changed when the way of building changes."""
-_BASE = f"localhost/canfar-debian:{_SUITE}-{_FORMAT}"
+BASE = f"localhost/canfar-debian:{_SUITE}-{_FORMAT}"
+"""Debian as our images begin with it here; a site takes the public one."""
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROBE = (
     "tests/support/probe.py",
@@ -69,7 +70,8 @@ def registry_directory() -> Path:
     return cache() / "cluster" / "registry"
 
 
-def _directory() -> Path:
+def directory() -> Path:
+    """Give the directory of what is built here, beside the registry."""
     return cache() / "cluster" / "images"
 
 
@@ -82,15 +84,15 @@ def reference(name: str) -> str:
 
 def _digest(name: str) -> str:
     if name != "probe":
-        return str(_ours.digest(name, _BASE))
-    total = hashlib.sha256(_BASE.encode())
+        return str(_ours.digest(name, BASE))
+    total = hashlib.sha256(BASE.encode())
     for source in _PROBE:
         total.update((ROOT / source).read_bytes())
     return total.hexdigest()[:12]
 
 
 def _marker(name: str, digest: str) -> Path:
-    return _directory() / "pushed" / f"{name}-{digest}"
+    return directory() / "pushed" / f"{name}-{digest}"
 
 
 def is_ready(name: str) -> bool:
@@ -100,7 +102,7 @@ def is_ready(name: str) -> bool:
 
 def _make_base(log: Path) -> None:
     """Make the base image from Debian's packages: the public one need not be within reach."""
-    marker = _directory() / "storage" / f".{_SUITE}-{_FORMAT}"
+    marker = directory() / "storage" / f".{_SUITE}-{_FORMAT}"
     if marker.exists():
         return
     with tempfile.TemporaryDirectory(prefix="canfar-base-") as place, log.open("a") as output:
@@ -113,7 +115,7 @@ def _make_base(log: Path) -> None:
             raise ClusterError(f"Debian's base could not be made; see {log}.")
         (Path(place) / "Dockerfile").write_text('FROM scratch\nADD base.tar /\nCMD ["bash"]\n')
         builder = replace(_builder(), output=output)
-        builder.run("build", *builder.build_options, "--tag", _BASE, place)
+        builder.run("build", *builder.build_options, "--tag", BASE, place)
     marker.touch()
 
 
@@ -124,7 +126,7 @@ def _builder() -> _ours.Builder:
             f"{' and '.join(missing)} missing, for the images of the test cluster. Get them with:"
             f" apt-get install {' '.join(_PACKAGES)}"
         )
-    storage = _directory()
+    storage = directory()
     return _ours.Builder(
         shutil.which("buildah"),
         ("--root", str(storage / "storage"), "--runroot", str(storage / "run")),
@@ -140,7 +142,7 @@ def _build_probe(builder: _ours.Builder) -> None:
             shutil.copy(ROOT / source, place)
         context = Path(place)
         tag = reference("probe")
-        builder.build(context / "Dockerfile", context, tag, _BASE, _PROBE_VERSION)
+        builder.build(context / "Dockerfile", context, tag, BASE, _PROBE_VERSION)
 
 
 def _answers(address: str) -> bool:
@@ -207,7 +209,7 @@ def _build(name: str, log: Path) -> None:
             if name == "probe":
                 _build_probe(builder)
             else:
-                _ours.build_one(name, builder, REGISTRY, _BASE)
+                _ours.build_one(name, builder, REGISTRY, BASE)
             _push(builder, name)
         except _ours.ImageError as error:
             output.flush()
@@ -270,7 +272,7 @@ def _build_missing(names: Sequence[str], report: Report) -> None:
     with locked("images", report):
         logs = cache() / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        (_directory() / "pushed").mkdir(parents=True, exist_ok=True)
+        (directory() / "pushed").mkdir(parents=True, exist_ok=True)
         missing = [name for name in [*ours, "probe"] if name in {*ours, *names}]
         missing = [name for name in missing if not is_ready(name)]
         report(f"images of the test cluster: {', '.join(missing)}")
@@ -282,7 +284,7 @@ def _build_missing(names: Sequence[str], report: Report) -> None:
             if name == "hub":
                 _ours.prepare_pages()
             _build(name, logs / f"image-{name}.log")
-            for old in (_directory() / "pushed").glob(f"{name}-*"):
+            for old in (directory() / "pushed").glob(f"{name}-*"):
                 old.unlink()
             _marker(name, digest).touch()
             report(f"{reference(name)} is in the registry after {time.monotonic() - started:.0f} s")
