@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.manifests.applied import HUB, MANIFESTS, SESSIONS, STORAGE, Site, applied, documents
+from tests.manifests.applied import (
+    HUB,
+    MANIFESTS,
+    SESSIONS,
+    STORAGE,
+    Manifest,
+    Site,
+    applied,
+    documents,
+)
 from tests.manifests.mutants import golden
+from tests.support.cluster.images import is_ready, reference
 from tests.support.cluster.programs import missing
 
 RIGHTS: dict[str, list[str]] = json.loads((Path(__file__).parent / "rights.json").read_text())
@@ -135,3 +146,91 @@ def test_a_session_has_no_token_of_the_cluster(site: Site) -> None:
     for container in made["spec"]["containers"]:
         for mount in container["volumeMounts"]:
             assert not mount["mountPath"].startswith("/var/run/secrets")
+
+
+# On the running cluster: what a session finds.
+
+LOOK = """
+import json, os, ssl, sys, urllib.error, urllib.request
+
+def status(path):
+    # Who the server is does not matter to somebody who sends nothing secret.
+    context = ssl._create_unverified_context()
+    try:
+        return urllib.request.urlopen(sys.argv[1] + path, context=context, timeout=10).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+places = ("/var/run/secrets", "/run/secrets")
+print(json.dumps({
+    "id": [os.getuid(), os.getgid(), *os.getgroups()],
+    "secrets": [place for place in places if os.path.exists(place)],
+    "answers": [status(path) for path in sys.argv[2:]],
+    "capabilities": [l.split()[1] for l in open("/proc/self/status") if l.startswith("Cap")],
+    "more": [l.split()[1] for l in open("/proc/self/status") if l.startswith("NoNewPrivs")],
+}))
+"""
+
+
+def looking(address: str) -> Manifest:
+    """Give a session's pod that looks around instead of working; it needs nothing but an image."""
+    pod = golden("no-projects")
+    pod["metadata"]["namespace"] = SESSIONS
+    paths = [f"/api/v1/namespaces/{SESSIONS}/secrets", f"/api/v1/namespaces/{SESSIONS}/pods"]
+    (program,) = pod["spec"]["containers"]
+    program |= {
+        "image": reference("probe"),
+        "command": ["python3", "-c", LOOK],
+        "args": [address, *paths],
+        "env": [],
+        "workingDir": "/scratch",
+    }
+    kept = {"private", "scratch", "shared-memory"}
+    for place in (pod["spec"]["volumes"], program["volumeMounts"]):
+        place[:] = [each for each in place if each["name"] in kept]
+    sizes = {"cpu": "200m", "memory": "256Mi"}
+    pod["spec"]["resources"] = {"requests": sizes, "limits": sizes}
+    program["resources"] = {"limits": {"memory": "256Mi"}}
+    return pod
+
+
+@pytest.fixture
+def looked(site: Site, need: Callable[[str, bool, str], None]) -> Iterator[Any]:
+    cluster = site.cluster
+    need("cluster", cluster is not None, "start it with: make cluster")
+    assert cluster is not None
+    need("images", is_ready("probe"), "build it: python3 -m tests.support.cluster.images probe")
+    port = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    address = f"https://{cluster.addresses.bridge}:{port.rpartition(':')[2]}"
+    pod = looking(address)
+    name, where = pod["metadata"]["name"], ("--namespace", SESSIONS)
+    made = site.post(f"/api/v1/namespaces/{SESSIONS}/pods", pod)
+    assert made, made.text
+    try:
+        for _ in range(2):
+            ended = site.kubectl(
+                "wait",
+                *where,
+                "--for=jsonpath={.status.phase}=Succeeded",
+                "--timeout=50s",
+                f"pod/{name}",
+            )
+            if ended:
+                break
+        log = site.kubectl("logs", *where, name)
+        assert ended, f"{ended.text}\n{log.text}"
+        yield json.loads(log.text)
+    finally:
+        site.kubectl("delete", "pod", *where, name, "--grace-period=1")
+
+
+def test_a_session_finds_no_token_and_may_ask_for_nothing(looked: dict[str, Any]) -> None:
+    assert looked["secrets"] == []
+    assert set(looked["answers"]) <= {401, 403}
+    assert len(looked["answers"]) == 2
+    assert set(looked["capabilities"]) == {"0" * 16}
+    assert looked["more"] == ["1"]
+    pod = golden("no-projects")["spec"]["securityContext"]
+    user, group, *groups = looked["id"]
+    assert (user, group) == (pod["runAsUser"], pod["runAsGroup"])
+    assert set(groups) - {group} == set(pod["supplementalGroups"])

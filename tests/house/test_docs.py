@@ -30,6 +30,7 @@ STATES = {"local", "cluster", "stand-in", "site's job", "not yet"}
 SHOWN = {"local", "cluster", "stand-in"}
 HOSTS = {
     "127.0.0.1",
+    "hub.jupyter.org",
     "hub.localhost",
     "ada.hub.localhost",
     "jupyterhub.readthedocs.io",
