@@ -25,11 +25,11 @@ clean: ## remove environments and built pages; never touches arc/
 	rm -rf build dist canfar_spawner/portal/static
 
 test: ## everything quick: lint, types, core, hub, browser
-	@$(BUILD) test portal proxy notebook astroml
+	@$(BUILD) test portal proxy openid notebook astroml
 	@exec $(call IN,test)/python tests/stages.py
 
 test-long: ## what takes minutes: make test-long PART=…
-	@$(BUILD) test portal proxy notebook astroml
+	@$(BUILD) test portal proxy openid notebook astroml
 	@PYTHONPATH=. exec $(call IN,test)/python tests/long.py $(PART)
 
 lint: ## format check, lint, types, import rules
@@ -50,7 +50,7 @@ kubectl: ## make -s kubectl ARGS="get pods -A" on that Kubernetes
 	@exec $(PYTHON) -m tests.support.cluster kubectl $(ARGS)
 
 docs: ## renew the screenshots and generated pages of docs/
-	@$(BUILD) test portal proxy notebook astroml
+	@$(BUILD) test portal proxy openid notebook astroml
 	@exec $(call IN,test)/python tests/stages.py docs
 
 bench: ## from click to usable, beside JupyterHub's own local spawner
