@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Need
 from tests.support.cluster import Cluster, ClusterError, images
 from tests.support.hub import ROOT
 
@@ -22,15 +23,12 @@ pytestmark = pytest.mark.cluster
 NAMESPACE = "canfar-test-images"
 UID = 20001
 SECONDS = 300.0
+Built = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster with a namespace of its own for these pods."""
-    try:
-        cluster = Cluster.load()
-    except ClusterError as error:
-        pytest.skip(str(error))
+def cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, with a namespace of its own for these pods."""
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -43,6 +41,17 @@ def cluster() -> Iterator[Cluster]:
     cluster.kubectl("wait", "--namespace", NAMESPACE, "--for=create", "serviceaccount/default")
     yield cluster
     cluster.kubectl("delete", "namespace", NAMESPACE)
+
+
+@pytest.fixture
+def built(need: Need) -> Built:
+    """``built("hub")`` skips where that image is not in the registry as its sources are now."""
+
+    def look(name: str) -> None:
+        how = f"build it with: python3 -m tests.support.cluster.images {name}"
+        need(f"image-{name}", images.is_ready(name), how)
+
+    return look
 
 
 def pod(name: str, command: list[str]) -> dict[str, Any]:
@@ -87,9 +96,6 @@ def phase(cluster: Cluster, name: str) -> str:
 
 def start(cluster: Cluster, name: str, command: list[str], until: set[str]) -> str:
     """Run a pod until it is in one of the phases, and give which."""
-    if not images.is_ready(name):
-        how = f"python3 -m tests.support.cluster.images {name}"
-        pytest.skip(f"the image {name} is not built as it is now; build it with: {how}")
     cluster.kubectl("apply", "--filename", "-", input=json.dumps(pod(name, command)))
     deadline = time.monotonic() + SECONDS
     while (now := phase(cluster, name)) not in until | {"Succeeded", "Failed"}:
@@ -101,14 +107,16 @@ def start(cluster: Cluster, name: str, command: list[str], until: set[str]) -> s
 
 
 @pytest.mark.parametrize("name", ["notebook", "astroml", "hub"])
-def test_the_image_does_its_work(cluster: Cluster, name: str) -> None:
+def test_the_image_does_its_work(cluster: Cluster, built: Built, name: str) -> None:
+    built(name)
     script = ROOT / "images" / name / "tests" / "smoke.py"
     ended = start(cluster, name, ["python3", "-c", script.read_text()], set())
     told = cluster.kubectl("logs", name, "--namespace", NAMESPACE)
     assert ended == "Succeeded", told
 
 
-def test_the_probe_answers_and_ends_when_it_is_told_to(cluster: Cluster) -> None:
+def test_the_probe_answers_and_ends_when_it_is_told_to(cluster: Cluster, built: Built) -> None:
+    built("probe")
     assert start(cluster, "probe", [], {"Running"}) == "Running"
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8888/a').read().decode())"
     inside = ["exec", "probe", "--namespace", NAMESPACE, "--", "python3", "-c", ask]
@@ -129,9 +137,10 @@ def test_the_probe_answers_and_ends_when_it_is_told_to(cluster: Cluster) -> None
 
 
 @pytest.mark.long
-def test_make_images_pushes_to_the_registry_of_a_site(cluster: Cluster, tmp_path: Path) -> None:
-    if not images.is_ready("notebook"):
-        pytest.skip("the image notebook is not built as it is now")
+def test_make_images_pushes_to_the_registry_of_a_site(
+    cluster: Cluster, built: Built, tmp_path: Path
+) -> None:
+    built("notebook")
     # Every step has been done there before, so that nothing is fetched.
     storage = tmp_path / "storage.conf"
     storage.write_text(
