@@ -131,7 +131,7 @@ def _builder() -> _ours.Builder:
         shutil.which("buildah"),
         ("--root", str(storage / "storage"), "--runroot", str(storage / "run")),
         # In a container or a small virtual machine there may be no more than a chroot to be had.
-        ("--isolation", "chroot", "--network", "host"),
+        ("--isolation", "chroot", "--network", "host", "--force-rm"),
         certificates=_CERTIFICATES if _CERTIFICATES.exists() else None,
     )
 
