@@ -11,7 +11,6 @@ from jupyterhub import orm
 from jupyterhub.spawner import Spawner, SpawnException
 from pydantic import SecretStr
 from sqlalchemy.orm import object_session
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from traitlets import Float, default
 from typing_extensions import override
 
@@ -36,6 +35,7 @@ from canfar_spawner.core.status import (
     is_over,
 )
 from canfar_spawner.core.view import SessionView, session_view
+from canfar_spawner.hub.answering import PHASE_SENTENCES, answers
 from canfar_spawner.hub.gate import active_sessions
 from canfar_spawner.hub.platform import SETTING, Platform
 from canfar_spawner.hub.rows import (
@@ -53,8 +53,6 @@ _TELL_EVERY = 0.3
 """Seconds between the messages of a start's progress."""
 _LOOK_EVERY = 0.1
 """Seconds between looks at a starting session."""
-_ANSWER_WITHIN = 5.0
-_SERVER_ERROR = 500
 
 
 def refusal(error: SessionError) -> SpawnException:
@@ -304,7 +302,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             if is_over(evidence):
                 raise await self._failure(plan, evidence)
             url = await self.address(plan)
-            if url is not None and await self._answers(url):
+            if url is not None and await answers(f"{url}{self.server.base_url}"):
                 return url
             reason = self.hopeless(evidence)
             if reason is None and loop.time() > deadline:
@@ -326,20 +324,6 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         detail = f" ({evidence.detail})" if evidence.detail else ""
         return StartFailed(f"{words.sentence}{detail} {words.advice}", code=evidence.reason)
 
-    async def _answers(self, url: str) -> bool:
-        request = HTTPRequest(
-            f"{url}{self.server.base_url}api",
-            follow_redirects=False,
-            request_timeout=_ANSWER_WITHIN,
-            connect_timeout=_ANSWER_WITHIN,
-        )
-        try:
-            answer = await AsyncHTTPClient().fetch(request, raise_error=False)
-        except Exception:  # noqa: BLE001 - refused, reset, half-open: not yet
-            return False
-        # The client reports what is no answer at all as 599.
-        return bool(answer.code < _SERVER_ERROR)
-
     @override
     async def get_url(self) -> str:
         """Wait, after a restart of the hub, for a session that was still starting.
@@ -350,7 +334,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         url: str | None = None
         while self.managed and self.plan is not None:
             url = await self.address(self.plan) or url
-            if url is not None and await self._answers(url):
+            if url is not None and await answers(f"{url}{self.server.base_url}"):
                 self.enter(Phase.READY)
                 break
             if is_over(await self.look()):
@@ -414,6 +398,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.platform.release(self.plan.owner, self.plan.session)
             if not self._asked_to_end and is_over(self.evidence):
                 self.platform.recent.add(self.plan, self.evidence)
+                await self._clear(self.plan)
         forget_token(self.orm_spawner, self._token_id)
         hook = super().run_post_stop_hook()
         if hook is not None:
@@ -421,6 +406,13 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         if self.name:
             failed = REASONS[self.evidence.reason].failed or Phase.READY not in self.phases
             self._later(KEEP_FAILED if failed and self.phases else KEEP_ENDED)
+
+    async def _clear(self, plan: SessionPlan) -> None:
+        """Remove what is left of a session that ended by itself: JupyterHub stops it no more."""
+        try:
+            await self.platform.backend.stop(plan.launch)
+        except SessionError as error:
+            self.log.warning("Something of %s stays for now: %s", plan.launch, error.detail)
 
     def _later(self, seconds: float) -> None:
         task = asyncio.ensure_future(remove_row(self, after=seconds, log=self.log))
@@ -482,16 +474,3 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
                 detail = self.evidence.detail
                 yield {"message": detail, "reason": detail}
             await asyncio.sleep(_TELL_EVERY)
-
-
-PHASE_SENTENCES: dict[Phase, str] = {
-    Phase.ASKED: "The session was asked for.",
-    Phase.QUEUED: "The session waits for its turn.",
-    Phase.PLACING: "A machine with enough room is looked for.",
-    Phase.PULLING: "The image is fetched.",
-    Phase.PREPARING: "Home, projects and scratch are made ready.",
-    Phase.STARTING: "The program starts.",
-    Phase.READY: "The session is ready.",
-    Phase.ENDING: "The session is ending.",
-}
-"""What a phase means, in one sentence."""

@@ -80,6 +80,8 @@ class KubernetesBackend:
             client, self._pods.namespace, manifests.selector(self._pods), log=log
         )
         self._watching = False
+        self._stopped: set[LaunchId] = set()
+        """Launches whose pods are gone because they were told to."""
 
     @property
     def namespace(self) -> str:
@@ -239,6 +241,7 @@ class KubernetesBackend:
         try:
             for pod in await self._pods_of(launch, budget):
                 name = pod["metadata"]["name"]
+                self._stopped.add(launch)
                 await self._delete("pods", name, budget)
                 await self._gone(name, launch, budget)
         except ApiError as error:
@@ -249,7 +252,7 @@ class KubernetesBackend:
             ) from None
         await self._forget_secrets(launch)
 
-    async def _pods_of(self, launch: LaunchId, budget: Budget) -> tuple[Manifest, ...]:
+    async def _pods_of(self, launch: LaunchId, budget: Budget) -> list[Manifest]:
         chosen = manifests.selector(self._pods, launch)
         return await self.client.list("pods", self.namespace, budget, labels=chosen)
 
@@ -294,13 +297,17 @@ class KubernetesBackend:
                 "pods", self.namespace, plan.object_name, budget=Budget(_ASK_WITHIN)
             )
         except NotFound:
-            return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=now)
+            return self._absent(plan.launch, now)
         except ApiError as error:
             self._log.warning("The pod %s could not be asked for: %s", plan.object_name, error)
             return Evidence(life=Life.UNKNOWN, seen=self.cache.seen)
         if found["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
-            return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=now)
+            return self._absent(plan.launch, now)
         return evidence_of(found, (), seen=now)
+
+    def _absent(self, launch: LaunchId, now: datetime) -> Evidence:
+        reason = Reason.STOPPED if launch in self._stopped else Reason.SUPERVISOR_LOST
+        return Evidence(life=Life.ABSENT, reason=reason, seen=now)
 
     async def observe(self) -> Mapping[LaunchId, Evidence]:
         """Give what the cache knows of every launch."""
