@@ -6,6 +6,7 @@ import copy
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from canfar_spawner.kubernetes.provisioner import Directories, provision_job
 from tests.core.world import site as policy_of
 from tests.manifests.applied import SESSIONS, STORAGE, Manifest, Site, applied, find, until
 from tests.manifests.golden import GOLDEN
+from tests.manifests.golden import _pod as golden_pod
 from tests.manifests.mutants import MUTANTS, Change, both, drop, golden, put, user
 from tests.support.cluster.programs import missing
 
@@ -115,6 +117,46 @@ def test_a_golden_pod_is_admitted_under_restricted_pod_security(site: Site, name
     assert answer.accepted, answer.text
     warnings = site.kubectl("get", "namespace", SESSIONS, "--output", "json").object()
     assert warnings["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+KINDS = {
+    "notebook": {"container": "astroml"},
+    "headless": {"container": "astroml", "kind": "headless", "cmd": "python3"},
+    "carta": {"container": "carta"},
+    "desktop": {"container": "desktop"},
+    "firefly": {"container": "firefly"},
+    "contributed": {"container": "pluto"},
+}
+MODES: dict[str, dict[str, Any]] = {
+    "flexible": {},
+    "fixed": {"mode": "fixed", "cores": 2, "memory": 8},
+    "partly-fixed": {"cores": 2},
+}
+
+
+ALWAYS_FLEXIBLE = {"desktop", "firefly"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        (kind, mode)
+        for kind in KINDS
+        for mode in MODES
+        if mode == "flexible" or kind not in ALWAYS_FLEXIBLE
+    ],
+)
+def test_every_kind_and_mode_is_admitted(site: Site, kind: str, mode: str) -> None:
+    policy = policy_of(resources={"default": {"gpus": [0, 1]}})
+    for gpus in (0, 1) if mode == "fixed" else (0,):
+        for projects in ({}, {"projects": []}):
+            options = {**KINDS[kind], **MODES[mode], **projects, **({"gpus": 1} if gpus else {})}
+            pod = golden_pod(options, policy=policy)
+            assert pod["metadata"]["labels"]["hub.canfar.net/mode"] == mode
+            assert pod["metadata"]["labels"]["hub.canfar.net/kind"] == kind
+            made = site.pod(pod, SESSIONS).object()
+            wanted = "Guaranteed" if mode == "fixed" else "Burstable"
+            assert made["status"]["qosClass"] == wanted, options
 
 
 @pytest.mark.parametrize("name", ["secret", "registry-secret"])
