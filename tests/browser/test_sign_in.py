@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from canfar_spawner.local import environments
 from tests.browser.conftest import open_context
 from tests.browser.test_first_session import in_terminal, launch, stop_from_home
-from tests.support.openid import OpenIdHub, Provider, running_openid_hub
+from tests.support.openid import Provider, SignIn, running_openid_hub
 
 pytestmark = pytest.mark.browser
 Need = Callable[[str, bool, str], None]
@@ -21,7 +21,7 @@ Need = Callable[[str, bool, str], None]
 @pytest.fixture(scope="module")
 def running(
     data_directory: Path, requires: Callable[[str], None], need: Need
-) -> Iterator[tuple[OpenIdHub, Provider]]:
+) -> Iterator[tuple[SignIn, Provider]]:
     requires("astroml")
     how = "get it with: python3 -m canfar_spawner.local.build prepare openid"
     need("openid", environments.is_ready("openid"), how)
@@ -29,7 +29,7 @@ def running(
         yield found
 
 
-def sign_in(page: Page, hub: OpenIdHub, account: str) -> None:
+def sign_in(page: Page, hub: SignIn, account: str) -> None:
     page.goto(f"{hub.public}/")
     page.get_by_role("link", name="Sign in with the test institute").click()
     page.get_by_label("Account").fill(account)
@@ -37,7 +37,7 @@ def sign_in(page: Page, hub: OpenIdHub, account: str) -> None:
     page.wait_for_url("**/hub/home")
 
 
-def told(page: Page, hub: OpenIdHub, session: str) -> tuple[str, str]:
+def told(page: Page, hub: SignIn, session: str) -> tuple[str, str]:
     """Give what ``id`` says in a session, and which projects are there."""
     base = f"{hub.public}/user/ada/{session}/"
     page.goto(f"{base}lab?reset")
@@ -51,7 +51,7 @@ def told(page: Page, hub: OpenIdHub, session: str) -> tuple[str, str]:
 
 
 def test_claims_are_who_somebody_is_at_each_launch(
-    running: tuple[OpenIdHub, Provider], page: Page
+    running: tuple[SignIn, Provider], page: Page
 ) -> None:
     hub, provider = running
     claims = {"preferred_username": "ada", "uid": 21001, "gid": 21001}
@@ -85,7 +85,7 @@ def test_claims_are_who_somebody_is_at_each_launch(
 
 
 def test_without_a_uid_nothing_is_launched(
-    running: tuple[OpenIdHub, Provider], chromium: Browser
+    running: tuple[SignIn, Provider], chromium: Browser
 ) -> None:
     hub, provider = running
     provider.account("ben", preferred_username="ben", gid=21002, groups=["survey"])

@@ -118,8 +118,8 @@ def through_provider(hub: Hub, client: httpx.Client, subject: str) -> httpx.Resp
     return page
 
 
-class OpenIdHub(Hub):
-    """A hub of one machine whose accounts are a provider's; names are subjects there."""
+class SignIn(Hub):
+    """A hub whose accounts are a provider's; names are subjects there."""
 
     def sign_in(self, name: str) -> Visitor:
         """Sign in by way of the provider."""
@@ -130,23 +130,34 @@ class OpenIdHub(Hub):
         return Visitor(self, name, client)
 
 
+class OpenIdHub(SignIn):
+    """Such a hub on one machine."""
+
+
 @contextlib.contextmanager
 def running_openid_hub(data: Path, **environ: str) -> Iterator[tuple[OpenIdHub, Provider]]:
     """Run a hub of one machine and its provider for the length of a block."""
     hub = OpenIdHub(data)
-    directory = data.parent / "provider"
+    hub.environ = {
+        "CANFAR_HUB_CONFIG": str(CONFIG),
+        "CANFAR_HUB_CATALOGUE": str(ROOT / "hub_config" / "catalogue.yaml"),
+        **environ,
+    }
+    with with_provider(hub) as provider:
+        yield hub, provider
+
+
+@contextlib.contextmanager
+def with_provider(hub: SignIn) -> Iterator[Provider]:
+    """Run a hub with a provider of its own for the length of a block."""
+    directory = hub.data.parent / "provider"
     with running_provider(directory, f"{hub.public}/hub/oauth_callback") as provider:
         provider.account("admin", preferred_username="admin", uid=21003, gid=21003)
         provider.account("admin", groups=["operators"])
-        hub.environ = {
-            "CANFAR_HUB_CONFIG": str(CONFIG),
-            "CANFAR_HUB_CATALOGUE": str(ROOT / "hub_config" / "catalogue.yaml"),
-            "CANFAR_HUB_USERS": str(ROOT / "hub_config" / "users.yaml"),
-            **provider.environ,
-            **environ,
-        }
+        users = {"CANFAR_HUB_USERS": str(ROOT / "hub_config" / "users.yaml")}
+        hub.environ = {**users, **provider.environ, **hub.environ}
         try:
             hub.start()
-            yield hub, provider
+            yield provider
         finally:
             hub.clear()

@@ -1,0 +1,41 @@
+"""The browser's tests of signing in at a provider, on a hub whose sessions are pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from canfar_spawner.local import environments
+from tests.browser.test_sign_in import (
+    test_claims_are_who_somebody_is_at_each_launch,
+    test_without_a_uid_nothing_is_launched,
+)
+from tests.conftest import Need
+from tests.support.cluster.cluster import Cluster
+from tests.support.cluster_hub import ClusterHub
+from tests.support.openid import Provider, SignIn, with_provider
+
+__all__ = [
+    "test_claims_are_who_somebody_is_at_each_launch",
+    "test_without_a_uid_nothing_is_launched",
+]
+
+
+@dataclass
+class OpenIdClusterHub(SignIn, ClusterHub):
+    """A hub on the cluster whose accounts are a provider's."""
+
+
+@pytest.fixture(scope="module")
+def running(
+    data_directory: Path, cluster: Cluster, need: Need
+) -> Iterator[tuple[SignIn, Provider]]:
+    how = "get it with: python3 -m canfar_spawner.local.build prepare openid"
+    need("openid", environments.is_ready("openid"), how)
+    hub = OpenIdClusterHub(data_directory, cluster=cluster)
+    hub.environ = {"CANFAR_HUB_SIGN_IN": "oidc"}
+    with with_provider(hub) as provider:
+        yield hub, provider
