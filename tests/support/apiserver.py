@@ -24,6 +24,8 @@ from tests.support.cluster.programs import program
 ADMIN = "the-administrator-of-this-test-cluster"
 PROGRAMS = ("etcd", "kubernetes")
 _READY = 60.0
+_WITH_ITS_PARENT = 'exec 3<&0; { read -r _ <&3; kill -9 -$$; } & exec "$@" 3<&- </dev/null'
+"""Runs a program that ends when the other end of its input is closed, however that comes about."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -117,8 +119,8 @@ class ApiServer:
                 continue
             with (self.directory / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [program(name), *commands[name]],
-                    stdin=subprocess.DEVNULL,
+                    ["sh", "-c", _WITH_ITS_PARENT, "sh", program(name), *commands[name]],
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
@@ -160,6 +162,8 @@ class ApiServer:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                if process.stdin is not None:
+                    process.stdin.close()
 
 
 def write_kubeconfig(path: Path, url: str, *, token: str, authority: Path | None = None) -> Path:

@@ -223,7 +223,7 @@ class FaultProxy:
             read_bufsize=2**21,
             timeout=aiohttp.ClientTimeout(sock_connect=5),
         )
-        self._joined = asyncio.Event()
+        self._joined, self._never = asyncio.Event(), asyncio.Event()
         self._served = web.Server(self._handle, access_log=None, handler_cancellation=True)
         self._runner = web.ServerRunner(self._served, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -279,11 +279,11 @@ class FaultProxy:
             elif fault.action == "reset":
                 return _broken(request)
             elif fault.action == "hang":
-                await asyncio.Event().wait()
+                await self._never.wait()
         try:
             return await self._forward(request, verb, faults)
         except (aiohttp.ClientError, OSError) as error:
-            log.info("%s %s: %r", verb, path, error)
+            log.warning("%s %s: the server does not answer: %r", verb, path, error)
             return _broken(request)
 
     async def _forward(
