@@ -25,6 +25,16 @@ _REFUSED: Final = re.compile(
     re.IGNORECASE,
 )
 _SCRATCH: Final = re.compile(rf'emptydir volume "{SCRATCH_VOLUME}" exceeds', re.IGNORECASE)
+_NO_CAUSE: Final = "Error: "
+"""How the events begin that repeat the container's state and nothing else."""
+_WRAPPING: Final = re.compile(
+    r"rpc error: code = \w+ desc = "
+    r"|failed to pull and unpack image \S+: |(?<=: )failed to resolve image: "
+    r"|failed to create (?:containerd|shim) task: |(?:OCI runtime|runc) create failed: "
+)
+"""What layer upon layer puts in front of the cause of an error."""
+_FAILURES: Final = frozenset({"Failed", "InspectFailed"})
+_EVICTIONS: Final = frozenset({"Evicted", "Preempted"})
 _IMAGE_WAITS: Final = frozenset(
     {
         "ErrImagePull",
@@ -61,11 +71,12 @@ _FIT: Final = (
 
 
 def moment(text: object) -> datetime | None:
-    """Read a time as Kubernetes writes it; None for anything else."""
+    """Read a time as Kubernetes writes it, with its zone; None for anything else."""
     try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def event_time(event: Object) -> datetime | None:
@@ -83,8 +94,22 @@ def event_time(event: Object) -> datetime | None:
     return None
 
 
+def _event_begin(event: Object) -> datetime | None:
+    return moment(event.get("firstTimestamp")) or event_time(event)
+
+
 def _plain(text: object) -> str:
-    return shown(" ".join(str(text or "").split()), limit=_LONGEST)
+    return shown(_WRAPPING.sub("", " ".join(str(text or "").split())), limit=_LONGEST)
+
+
+def _image_error(waiting: Object, failed: Sequence[Object]) -> str:
+    """Give the line that says why an image is not had; most lines only say that it is not."""
+    texts = [str(event.get("message") or "") for event in reversed(failed)]
+    told = str(waiting.get("message") or "")
+    causes = [text for text in (*texts, told) if text and not text.startswith(_NO_CAUSE)]
+    # The newest cause that means something, else the newest one.
+    known = [text for text in causes if image_reason(text) is not Reason.IMAGE_FAILED]
+    return next(iter((*known, *causes, told)))
 
 
 def image_reason(text: str) -> Reason:
@@ -127,10 +152,15 @@ def _last(events: Iterable[Object], reasons: frozenset[str]) -> Object | None:
     return found
 
 
-def _failure(pod: Object, terminated: Object | None) -> tuple[Reason, str]:
-    """Say why a pod is over, from its own status and its container's."""
-    status = pod["status"]
+def _failure(
+    status: Object, terminated: Object | None, events: Iterable[Object]
+) -> tuple[Reason, str]:
+    """Say why a pod is over, from its own status, its container's, and its events."""
     cause, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    evicted = _last(events, _EVICTIONS)
+    if evicted is not None and not cause:
+        # A program that ends well when it is told to has its pod succeed, whyever it was told.
+        cause, message = "Evicted", str(evicted.get("message") or "")
     if cause == "Evicted":
         full = bool(_SCRATCH.search(message))
         return (Reason.SCRATCH_FULL if full else Reason.EVICTED), "" if full else _plain(message)
@@ -160,15 +190,13 @@ def _waiting(
     """Say how far a pod is that has a node but does not run."""
     waiting = (container.get("state") or {}).get("waiting") or {}
     why = str(waiting.get("reason") or "")
-    failed = _last(events, frozenset({"Failed", "InspectFailed"}))
+    failed = [event for event in events if event.get("reason") in _FAILURES]
+    since = min(filter(None, map(_event_begin, failed)), default=None)
     if why in _IMAGE_WAITS:
-        text = str((failed or {}).get("message") or waiting.get("message") or why)
-        # While it backs off, the status only says that it does; the event has the cause.
-        since = moment((failed or {}).get("firstTimestamp")) or (event_time(failed or {}))
+        text = _image_error(waiting, failed) or why
         reason = Reason.IMAGE_NOT_FOUND if why == "InvalidImageName" else image_reason(text)
         return Phase.PULLING, reason, _plain(text), since
     if why in _CONFIG_WAITS:
-        since = event_time(failed or {})
         return Phase.STARTING, Reason.PROGRAM_MISSING, _plain(waiting.get("message")), since
     unmounted = _last(events, _STORAGE_EVENTS)
     steps = _last(events, frozenset({"Pulling", "Pulled", "Created", "Started"}))
@@ -202,7 +230,7 @@ def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None)
     terminated = state.get("terminated")
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     if terminated is not None or status.get("phase") in {"Failed", "Succeeded"}:
-        reason, detail = _failure(pod, terminated)
+        reason, detail = _failure(status, terminated, events)
         return Evidence(
             life=Life.ENDED,
             phase=Phase.ENDING,
