@@ -149,10 +149,7 @@ REASONS: Final[dict[Reason, ReasonText]] = {
     ),
     Reason.IMAGE_REFUSED: ReasonText(
         sentence="The registry refused to give out the image.",
-        advice=(
-            "Check the image's name, and the user and secret that you gave for its registry. Where"
-            " the site offers the image, tell the administrators."
-        ),
+        advice="Check its name and the registry's user and secret. An image of the site: tell the administrators.",
         failed=True,
     ),
     Reason.IMAGE_FAILED: ReasonText(
