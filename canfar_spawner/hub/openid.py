@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import urllib.error
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,27 @@ _ANSWER_WITHIN: Final = 10.0
 _LARGEST: Final = 1_000_000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _SERVER_ERROR: Final = 500
+
+
+_SPENT_ONCE: Final = re.compile(r"([?&](?:code|state)=)[^&\s]+")
+
+
+class NoCodesInLog(logging.Filter):
+    """Keeps the codes of sign-ins out of the log: tornado writes whole addresses with refusals."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten a record."""
+        message = record.getMessage()
+        if "/oauth_callback?" in message:
+            record.msg, record.args = _SPENT_ONCE.sub(r"\1[secret]", message), ()
+        return True
+
+
+def keep_codes_out_of_log() -> None:
+    """Let `NoCodesInLog` see what JupyterHub and tornado write."""
+    for name in ("JupyterHub", "tornado.access", "tornado.application", "tornado.general"):
+        logging.getLogger(name).addFilter(NoCodesInLog())
 
 
 class SignInError(Exception):

@@ -13,7 +13,12 @@ from typing import Any
 
 from canfar_spawner.core.identity import IdentitySource
 from canfar_spawner.core.policy import SitePolicy
-from canfar_spawner.hub.openid import OpenIdAuthenticator, SignInError, discover
+from canfar_spawner.hub.openid import (
+    OpenIdAuthenticator,
+    SignInError,
+    discover,
+    keep_codes_out_of_log,
+)
 from canfar_spawner.site.claims import ClaimNames, Claims
 from canfar_spawner.site.files import WatchedFile
 from canfar_spawner.site.users_file import Users
@@ -82,6 +87,7 @@ def configure(
     ``data`` is the hub's own directory. ``users`` is a users file: its groups give numbers to the
     names of groups and must not be contradicted; its users count for nothing here.
     """
+    keep_codes_out_of_log()
     settings = read(os.environ)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     provider = discover(settings["ISSUER"], data / "openid.json", log)

@@ -38,4 +38,9 @@ def running(
     hub = OpenIdClusterHub(data_directory, cluster=cluster)
     hub.environ = {"CANFAR_HUB_SIGN_IN": "oidc"}
     with with_provider(hub) as provider:
+        # The image is pulled once, for longer than a page is waited for.
+        admin = hub.sign_in("admin")
+        assert admin.launch("puller01", container="astroml").status_code in (201, 202)
+        admin.wait_ready("puller01")
+        admin.stop("puller01")
         yield hub, provider
