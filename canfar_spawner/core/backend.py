@@ -67,6 +67,14 @@ class Preparation(Frozen):
     error: str = ""
 
 
+class Unclaimed(Frozen):
+    """A launch that runs and that no hub has a record of."""
+
+    plan: SessionPlan
+    token: SecretStr
+    """With which it speaks to the hub."""
+
+
 class Offer(Frozen):
     """Whether a back end can run a container now, and if not, why and what would help."""
 
@@ -124,6 +132,10 @@ class Backend(Protocol):
 
     async def stop(self, launch: LaunchId) -> None:
         """End a launch and everything it started; returns when it is over."""
+        ...
+
+    async def unclaimed(self, owner: str, known: frozenset[LaunchId]) -> tuple[Unclaimed, ...]:
+        """Find what runs for a user without being among the launches that are known."""
         ...
 
     async def logs(self, launch: LaunchId, *, lines: int) -> str:

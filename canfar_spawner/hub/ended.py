@@ -64,5 +64,5 @@ class EndedLaunches:
             finally:
                 os.close(descriptor)
 
-    def __contains__(self, launch: LaunchId) -> bool:
+    def __contains__(self, launch: object) -> bool:
         return launch in self._ended

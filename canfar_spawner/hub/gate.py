@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from jupyterhub.apihandlers.users import UserServerAPIHandler
-from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.handlers.pages import HomeHandler, SpawnHandler
 from tornado import web
 
 from canfar_spawner.core.errors import Conflict, Invalid, SessionError, shown
 from canfar_spawner.core.names import session_id
 from canfar_spawner.core.request import options_from_fields, parse_request
+from canfar_spawner.hub.adopt import adopt_later
 from canfar_spawner.hub.platform import SETTING, Platform
 
 NO_LIMIT = 0
@@ -163,6 +164,9 @@ def make_gate(form: Form) -> Callable[[Any], int | Awaitable[int]]:
                 _admit(handler, platform, _body_options(handler), _session_name(handler))
             except SessionError as refusal:
                 _refuse(handler, refusal)
+        elif isinstance(handler, HomeHandler):
+            # Where sign-in lands, with everything at hand that a launch needs.
+            adopt_later(handler, platform)
         return NO_LIMIT
 
     return gate

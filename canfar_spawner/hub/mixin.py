@@ -168,6 +168,11 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """Plan the session; JupyterHub calls this just before the start."""
         session = self._session()
         owner = self.user.name
+        adoption = self.platform.adoptions.get((owner, session))
+        if adoption is not None:
+            self.plan = adoption.plan
+            self.apply_plan(adoption.plan)
+            return
         admission = self.platform.admitted(owner, session)
         try:
             request = admission.request if admission else parse_request(options)
@@ -257,6 +262,10 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         if plan is None:
             raise refusal(Invalid("This server was never planned; launch it from the form."))
         begun = asyncio.get_running_loop().time()
+        adoption = self.platform.adoptions.pop((plan.owner, plan.session), None)
+        if adoption is not None:
+            # JupyterHub registers the token, and the OAuth client with it, when this returns.
+            self.api_token = adoption.token.get_secret_value()
         self._commit_state()
         self.tell(What.ASKED, by=self.user.name)
         self.enter(Phase.ASKED)
@@ -273,7 +282,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             credentials=self._request.credentials if self._request else None,
         )
         try:
-            await self.launch(plan, secrets)
+            if adoption is None:
+                await self.launch(plan, secrets)
             url = await self._answer(plan)
         except SessionError as error:
             self.log.warning("%s did not start: %s", self._log_name, error.detail or error.sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from canfar_spawner.core.backend import Backend
+from canfar_spawner.core.backend import Backend, Unclaimed
 from canfar_spawner.core.errors import NotAllowed
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.identity import IdentitySource
@@ -83,6 +84,12 @@ class Platform:
         self.outbox = Outbox(data / "outbox.jsonl", log)
         self.recent = RecentEndings(clock)
         self.ended = EndedLaunches(data / "ended", clock)
+        self.adoptions: dict[tuple[str, SessionId], Unclaimed] = {}
+        """Sessions that run already and are to be taken up in place of being started."""
+        self.adopting: set[str] = set()
+        """The users whose sessions are being looked for."""
+        self.tasks: set[asyncio.Task[None]] = set()
+        """What goes on in the background."""
         self._admitted: dict[tuple[str, SessionId], Admission] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

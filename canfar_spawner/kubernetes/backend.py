@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from canfar_spawner.core.backend import BackendEvent, Capacity, Offer, Secrets, Use
+from pydantic import SecretStr
+
+from canfar_spawner.core.backend import (
+    BackendEvent,
+    Capacity,
+    Offer,
+    Secrets,
+    Unclaimed,
+    Use,
+)
 from canfar_spawner.core.catalogue import Container
 from canfar_spawner.core.errors import (
     Conflict,
@@ -19,7 +28,7 @@ from canfar_spawner.core.errors import (
     Unavailable,
 )
 from canfar_spawner.core.kinds import KINDS, Entry
-from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.core.names import LaunchId, launch_id, owner_slug
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.resources import QosClass
@@ -43,8 +52,7 @@ _CREATE_WITHIN: Final = 120.0
 _ASK_WITHIN: Final = 10.0
 _STOP_WITHIN: Final = 45.0
 _GONE_LOOK: Final = 0.2
-_STALE: Final = timedelta(seconds=45)
-"""An older answer of the cluster says nothing of how things are now."""
+_TIDY_EVERY: Final = 600.0
 
 
 class KubernetesBackend:
@@ -75,9 +83,9 @@ class KubernetesBackend:
         self._provisioner = provisioner
         self._log = log
         # Moving sessions to another namespace takes a restart: those that run stay where they are.
-        self._pods = policy().pods
+        self.pods = policy().pods
         self.cache = ObjectCache(
-            client, self._pods.namespace, manifests.selector(self._pods), log=log
+            client, self.pods.namespace, manifests.selector(self.pods), log=log
         )
         self._watching = False
         self._stopped: set[LaunchId] = set()
@@ -86,13 +94,22 @@ class KubernetesBackend:
     @property
     def namespace(self) -> str:
         """Where sessions run."""
-        return self._pods.namespace
+        return self.pods.namespace
 
     def watch(self) -> None:
         """Begin to follow the pods; needs a running event loop."""
         if not self._watching:
             self._watching = True
             self.cache.start()
+
+    async def tidy(self) -> None:
+        """Remove, now and then, what the provisioner's Jobs have left; runs for ever."""
+        while True:
+            try:
+                await self._provisioner.sweep()
+            except (ApiError, SessionError) as error:
+                self._log.warning("Jobs of the provisioner could not be looked at: %s", error)
+            await asyncio.sleep(_TIDY_EVERY)
 
     # What can run here.
 
@@ -139,7 +156,7 @@ class KubernetesBackend:
         self.watch()
         policy = self._policy()
         variables = manifests.session_variables(plan, secrets)
-        made = [manifests.session_secret(plan, variables, self._pods)]
+        made = [manifests.session_secret(plan, variables, self.pods)]
         if manifests.is_too_large(made[0]):
             raise Refused(
                 "The session's variables are too large: together at most 600 kB. Put large"
@@ -147,7 +164,7 @@ class KubernetesBackend:
                 code="too_large",
             )
         if secrets.credentials is not None:
-            made.append(manifests.registry_secret(plan, secrets.credentials, self._pods))
+            made.append(manifests.registry_secret(plan, secrets.credentials, self.pods))
         finished = manifests.finish(
             pod or manifests.bare_pod(plan),
             plan,
@@ -212,7 +229,7 @@ class KubernetesBackend:
 
     async def _forget_secrets(self, launch: LaunchId) -> None:
         budget = Budget(_ASK_WITHIN)
-        chosen = manifests.selector(self._pods, launch)
+        chosen = manifests.selector(self.pods, launch)
         try:
             for secret in await self.client.list("secrets", self.namespace, budget, labels=chosen):
                 await self._delete("secrets", secret["metadata"]["name"], budget)
@@ -253,7 +270,7 @@ class KubernetesBackend:
         await self._forget_secrets(launch)
 
     async def _pods_of(self, launch: LaunchId, budget: Budget) -> list[Manifest]:
-        chosen = manifests.selector(self._pods, launch)
+        chosen = manifests.selector(self.pods, launch)
         return await self.client.list("pods", self.namespace, budget, labels=chosen)
 
     async def _gone(self, name: str, launch: LaunchId, budget: Budget) -> None:
@@ -321,6 +338,31 @@ class KubernetesBackend:
             found[launch] = self._told(pod)
         return found
 
+    async def unclaimed(self, owner: str, known: frozenset[LaunchId]) -> tuple[Unclaimed, ...]:
+        """Find a user's running pods whose launch is not known, where their Secret has the rest."""
+        self.watch()
+        found: list[Unclaimed] = []
+        for pod in self.cache.all():
+            metadata = pod["metadata"]
+            if (
+                metadata["labels"].get(manifests.OWNER) != owner_slug(owner)
+                or metadata["labels"].get(manifests.LAUNCH) in known
+                or self._told(pod).life is not Life.RUNNING
+            ):
+                continue
+            try:
+                secret = await self.client.get(
+                    "secrets", self.namespace, metadata["name"], Budget(_ASK_WITHIN)
+                )
+            except ApiError as error:
+                self._log.warning("The Secret of %s: %s", metadata["name"], error)
+                continue
+            plan = manifests.secret_plan(secret)
+            token = manifests.secret_variable(secret, "JUPYTERHUB_API_TOKEN")
+            if plan is not None and plan.owner == owner and token:
+                found.append(Unclaimed(plan=plan, token=SecretStr(token)))
+        return tuple(found)
+
     def address(self, plan: SessionPlan) -> str | None:
         """Give the address of a launch's pod, once it has one."""
         pod = self._cached(plan)
@@ -382,7 +424,7 @@ class KubernetesBackend:
             nodes = await self.client.list("nodes", "", budget)
         except ApiError:
             return None
-        return usage.capacity_of(nodes, self.cache.all(), gpu=self._pods.gpu_resource)
+        return usage.capacity_of(nodes, self.cache.all(), gpu=self.pods.gpu_resource)
 
 
 def _refusal(error: ApiError) -> SessionError:

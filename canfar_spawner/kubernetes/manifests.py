@@ -47,6 +47,7 @@ _GRACE: Final = 10
 """Seconds from being told to end until being killed."""
 _ENV_KEY = "env."
 _FILE_KEY = "file."
+_PLAN_KEY = "plan"
 _ETC_FILES: Final = ("jupyter_server_config.json", "jupyter_server_config.py")
 _LONGEST_SECRET: Final = 900_000
 """In bytes: a Secret holds one MiB with everything around it."""
@@ -116,6 +117,8 @@ def session_secret(plan: SessionPlan, variables: Mapping[str, str], pods: PodsPo
     """Give the Secret that holds the variables and files of a session."""
     content = {f"{_ENV_KEY}{name}": value for name, value in variables.items()}
     content |= {f"{_FILE_KEY}{name}": text for name, text in session_files(plan).items()}
+    # For a hub that has lost its record of the session.
+    content[_PLAN_KEY] = plan.model_dump_json()
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -134,6 +137,14 @@ def secret_variable(secret: Mapping[str, Any], name: str) -> str | None:
     """Read a variable back from a session's Secret."""
     found = (secret.get("data") or {}).get(f"{_ENV_KEY}{name}")
     return None if found is None else base64.b64decode(found).decode()
+
+
+def secret_plan(secret: Mapping[str, Any]) -> SessionPlan | None:
+    """Read the plan back from a session's Secret; None where there is none that can be read."""
+    try:
+        return SessionPlan.model_validate_json(base64.b64decode(secret["data"][_PLAN_KEY]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def is_too_large(secret: Manifest) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.app import JupyterHub
+
 from canfar_spawner.core.identity import IdentitySource
 from canfar_spawner.core.policy import SitePolicy
+from canfar_spawner.hub.adopt import known_launches
 from canfar_spawner.hub.platform import Platform
 from canfar_spawner.kubernetes.backend import KubernetesBackend
 from canfar_spawner.kubernetes.client import KubeClient
 from canfar_spawner.kubernetes.provisioner import ArcProvisioner
+from canfar_spawner.kubernetes.sweeper import Sweeper
 from canfar_spawner.portal.setup import configure
 from canfar_spawner.site.files import WatchedFile
 from canfar_spawner.site.policy import watch_policy
@@ -81,6 +86,29 @@ def make_platform(
     )
 
 
+def _keep_tidy(platform: Platform) -> None:
+    """Follow the pods and sweep what is left over, for as long as the hub runs."""
+    backend = platform.backend
+    if not isinstance(backend, KubernetesBackend):
+        return
+    sweeper = Sweeper(
+        backend,
+        known=lambda: known_launches(JupyterHub.instance().db),
+        ended=platform.ended,
+        clock=platform.clock,
+        log=platform.log,
+    )
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        # Not a hub: something that only reads its configuration.
+        return
+    for work in (sweeper.run(), backend.tidy()):
+        task = loop.create_task(work)
+        platform.tasks.add(task)
+        task.add_done_callback(platform.tasks.discard)
+
+
 def configure_cluster(config: Any, platform: Platform) -> None:
     """Set everything that makes a JupyterHub this platform's, on a cluster.
 
@@ -91,6 +119,7 @@ def configure_cluster(config: Any, platform: Platform) -> None:
     platform : Platform
     """
     configure(config, platform)
+    _keep_tidy(platform)
     config.JupyterHub.spawner_class = "canfar"
     spawner = config.CanfarSpawner
     pods = platform.policy.pods

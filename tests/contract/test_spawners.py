@@ -34,6 +34,16 @@ def answer_of(ada: Visitor, session: str) -> httpx.Response:
     )
 
 
+def wait_until_it_answers(ada: Visitor, session: str) -> None:
+    """Wait, and show what is known where that was in vain."""
+    try:
+        wait_for(lambda: answer_of(ada, session).status_code == 200, f"{session} to answer")
+    except AssertionError as error:
+        answer, log = answer_of(ada, session), ada.hub.log.read_text()[-4000:]
+        known = f"{ada.server(session)}\n{answer.status_code} {answer.text[:300]}\n{log}"
+        raise AssertionError(f"{error}\n{known}") from None
+
+
 def test_from_launch_to_stop(hub: Hub, ada: Visitor) -> None:
     assert ada.launch("contrac1", container="probe").status_code in (201, 202)
     ada.wait_ready("contrac1")
@@ -121,7 +131,7 @@ def test_a_killed_hub_loses_neither_what_runs_nor_what_starts(hub: Hub, ada: Vis
     assert "contrac8" in hub.launches()
     hub.start()
     for session in ("contrac8", "contrac9"):
-        wait_for(lambda session=session: answer_of(ada, session).status_code == 200, session)
+        wait_until_it_answers(ada, session)
         assert (ada.server(session) or {})["ready"]
         ada.stop(session)
 

@@ -1,0 +1,131 @@
+"""What launches leave behind in the cluster is removed; what nobody knows of is kept and named."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Container, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.kubernetes import manifests
+from canfar_spawner.kubernetes.backend import KubernetesBackend
+from canfar_spawner.kubernetes.client import ApiError, Budget, NotFound
+from canfar_spawner.kubernetes.evidence import moment
+
+_EVERY: Final = 20.0
+"""Seconds between sweeps: what is left over is gone within a minute."""
+_ASK_WITHIN: Final = 15.0
+UNOWNED_FOR: Final = timedelta(hours=24)
+"""How long an object of an unknown launch is kept for its owner to come back to."""
+
+Object = Mapping[str, Any]
+
+
+def _launch(found: Object) -> LaunchId | None:
+    try:
+        return launch_id(found["metadata"]["labels"][manifests.LAUNCH])
+    except (KeyError, ValueError):
+        return None
+
+
+class Sweeper:
+    """Goes over the objects of this hub, again and again.
+
+    Parameters
+    ----------
+    backend : KubernetesBackend
+    known : callable
+        Gives the launches that the hub has a record of.
+    ended : container of LaunchId
+        The launches that are known to have ended.
+    clock : callable
+        Gives the time in UTC.
+    log : logging.Logger
+    """
+
+    def __init__(
+        self,
+        backend: KubernetesBackend,
+        *,
+        known: Callable[[], frozenset[LaunchId]],
+        ended: Container[LaunchId],
+        clock: Callable[[], datetime],
+        log: logging.Logger,
+    ) -> None:
+        self._backend = backend
+        self._known = known
+        self._ended = ended
+        self._clock = clock
+        self._log = log
+        self.unowned: dict[str, str] = {}
+        """Kind and name of what belongs to no known launch, and whose it is."""
+
+    async def run(self) -> None:
+        """Sweep for ever; nothing that goes wrong ends it."""
+        self._backend.watch()
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await self.sweep()
+            except Exception:  # noqa: BLE001 - the next sweep may go better
+                self._log.exception("What launches leave behind could not be looked for")
+
+    async def sweep(self) -> None:
+        """Look at every object once; does nothing while the cluster does not answer."""
+        cache = self._backend.cache
+        if not cache.fresh:
+            return
+        try:
+            secrets = await self._backend.client.list(
+                "secrets",
+                self._backend.namespace,
+                Budget(_ASK_WITHIN),
+                labels=manifests.selector(self._backend.pods),
+            )
+        except ApiError as error:
+            self._log.warning("Secrets of sessions could not be listed: %s", error)
+            return
+        # Asked last: a launch is written down before anything is made for it.
+        known = self._known()
+        unowned: dict[str, str] = {}
+        for kind, objects in (("pods", cache.all()), ("secrets", secrets)):
+            for found in objects:
+                await self._judge(kind, found, known, unowned)
+        for name in unowned.keys() - self.unowned.keys():
+            self._log.warning(
+                "%s of %s belongs to a launch that this hub does not know; it is kept for a day",
+                name,
+                unowned[name],
+            )
+        self.unowned = unowned
+
+    async def _judge(
+        self, kind: str, found: Object, known: frozenset[LaunchId], unowned: dict[str, str]
+    ) -> None:
+        launch = _launch(found)
+        if launch is None or launch in known:
+            return
+        metadata = found["metadata"]
+        if launch not in self._ended:
+            made = moment(metadata.get("creationTimestamp"))
+            if made is None or self._clock() - made < UNOWNED_FOR:
+                owner = metadata["labels"].get(manifests.OWNER, "nobody")
+                unowned[f"{kind}/{metadata['name']}"] = owner
+                return
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            return
+        self._log.info("Removing %s/%s, left over of %s", kind, metadata["name"], launch)
+        try:
+            await self._backend.client.delete(
+                kind,
+                self._backend.namespace,
+                metadata["name"],
+                Budget(_ASK_WITHIN),
+                uid=metadata["uid"],
+            )
+        except NotFound:
+            return
+        except ApiError as error:
+            self._log.warning("%s/%s stays for now: %s", kind, metadata["name"], error)
