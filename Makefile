@@ -4,7 +4,7 @@ LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 
-.PHONY: run stop clean environments images test test-long lint docs bench cluster cluster-down run-cluster kubectl
+.PHONY: run stop clean environments images test test-long lint docs bench bench-cluster cluster cluster-down run-cluster kubectl
 
 run: ## start the hub on http://127.0.0.1:8000
 	@$(BUILD) hub portal proxy astroml
@@ -56,3 +56,7 @@ docs: ## renew the screenshots and generated pages of docs/
 bench: ## from click to usable, beside JupyterHub's own local spawner
 	@$(BUILD) --quiet test portal proxy notebook
 	@PYTHONPATH=. exec $(call IN,test)/python bench/click_to_usable.py
+
+bench-cluster: ## the same on the test cluster, beside stock KubeSpawner and the bare pod
+	@$(BUILD) --quiet test portal proxy
+	@PYTHONPATH=. exec $(call IN,test)/python bench/click_to_usable_cluster.py

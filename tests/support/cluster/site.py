@@ -24,7 +24,7 @@ PROBE_SIZES = {
 """Small enough that several sessions fit on one machine of two cores."""
 
 
-def _storage(namespace: str, arc: Path) -> list[dict[str, Any]]:
+def storage(namespace: str, arc: Path) -> list[dict[str, Any]]:
     """Give a claim of the directory that stands for the shared file system."""
     name = f"arc-{namespace}"
     common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
@@ -58,7 +58,7 @@ def prepare(cluster: Cluster) -> None:
     """Apply what a site applies, with storage of this machine; safe to repeat."""
     cluster.kubectl("apply", "--kustomize", str(MANIFESTS))
     cluster.arc.mkdir(mode=0o755, exist_ok=True)
-    objects = [*_storage(SESSIONS, cluster.arc), *_storage(STORAGE, cluster.arc)]
+    objects = [*storage(SESSIONS, cluster.arc), *storage(STORAGE, cluster.arc)]
     content = {"apiVersion": "v1", "kind": "List", "items": objects}
     cluster.kubectl("apply", "--filename", "-", input=json.dumps(content))
 
