@@ -185,6 +185,8 @@ class Pages:
         for index, phase in enumerate(shown):
             title, text = PHASES[phase]
             now = index == last and phase is not Phase.READY
+            if now:
+                text = _cause(spawner) if failed else spawner.evidence.detail or text
             rows.append(
                 PhaseRow(
                     key=phase.value,
@@ -197,7 +199,7 @@ class Pages:
                         else "todo"
                     ),
                     at=spawner.phases.get(phase),
-                    text=_cause(spawner) if failed and now else text,
+                    text=text,
                 )
             )
         return tuple(rows)

@@ -24,6 +24,8 @@ _ENDED = re.compile(r'<li class="ended-(?:failed|well)">.*?</li>', re.DOTALL)
 _FAILURE = re.compile(r'<p class="notice notice-bad"[^>]*>(.*?)</p>', re.DOTALL)
 _NOW = re.compile(r'<li class="phase phase-now" data-phase="(\w+)".*?</li>', re.DOTALL)
 _KEPT_METADATA = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "labels")
+_KEPT_STATUS = ("phase", "reason", "message", "podIP", "qosClass", "startTime")
+_KEPT_CONDITION = ("type", "status", "reason", "message", "lastTransitionTime")
 
 
 def words(text: str) -> str:
@@ -184,8 +186,18 @@ def _trimmed(pod: dict[str, Any]) -> dict[str, Any]:
     return {
         "metadata": metadata,
         "spec": {**spec, "containers": containers},
-        "status": pod.get("status", {}),
+        "status": _status(pod.get("status", {})),
     }
+
+
+def _status(status: dict[str, Any]) -> dict[str, Any]:
+    found = {key: status[key] for key in _KEPT_STATUS if key in status}
+    for key, kept in (("conditions", _KEPT_CONDITION), ("containerStatuses", ("name", "state"))):
+        if key in status:
+            found[key] = [
+                {name: each[name] for name in kept if name in each} for each in status[key]
+            ]
+    return found
 
 
 def _trimmed_event(event: dict[str, Any]) -> dict[str, Any]:
@@ -248,5 +260,5 @@ class Recorder:
                     "pod": _trimmed(pod),
                     "events": [_trimmed_event(event) for event in events],
                 }
-                if not self._states or self._states[-1] != state:
+                if state not in self._states:
                     self._states.append(state)
