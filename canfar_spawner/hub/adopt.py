@@ -32,8 +32,7 @@ def launches_of(states: Iterable[object]) -> frozenset[LaunchId]:
 
 def known_launches(db: Any) -> frozenset[LaunchId]:
     """Give the launches that the hub's database has a record of."""
-    rows = db.query(orm.Spawner.state).filter(orm.Spawner.state.isnot(None))
-    return launches_of(state for (state,) in rows)
+    return launches_of(row.state for row in db.query(orm.Spawner))
 
 
 def _options(plan: SessionPlan) -> dict[str, object]:
@@ -74,6 +73,8 @@ async def _adopt(handler: Any, platform: Platform, user: Any) -> None:
             continue
         platform.log.warning("%s of %s runs without a record: taken up", plan.launch, user.name)
         platform.adoptions[plan.owner, plan.session] = each
+        if plan.session not in user.orm_spawners:
+            user._new_orm_spawner(plan.session, "")  # noqa: SLF001 - as JupyterHub's handlers do
         try:
             await handler.spawn_single_user(user, plan.session, options=_options(plan))
         except Exception as error:  # noqa: BLE001 - it runs on, and the next visit tries again
