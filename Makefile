@@ -4,7 +4,7 @@ LOCAL = -m canfar_spawner.local.build
 BUILD = $(PYTHON) $(LOCAL) prepare
 IN = $$($(PYTHON) $(LOCAL) path $(1))/bin
 
-.PHONY: run stop clean environments images test test-long lint docs bench bench-cluster cluster cluster-down run-cluster kubectl
+.PHONY: run stop clean environments images test test-cluster test-long lint docs bench bench-cluster cluster cluster-down run-cluster kubectl
 
 run: ## start the hub on http://127.0.0.1:8000
 	@$(BUILD) hub portal proxy astroml
@@ -27,6 +27,10 @@ clean: ## remove environments and built pages; never touches arc/
 test: ## everything quick: lint, types, core, hub, browser
 	@$(BUILD) test portal proxy openid notebook astroml
 	@exec $(call IN,test)/python tests/stages.py
+
+test-cluster: ## the tests that need a real Kubernetes, alone; needs root
+	@$(BUILD) test portal proxy openid notebook astroml
+	@exec $(call IN,test)/python tests/stages.py kubernetes cluster
 
 test-long: ## what takes minutes: make test-long PART=…
 	@$(BUILD) test portal proxy openid notebook astroml

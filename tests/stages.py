@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.support.cluster.cluster import tests_run_directory  # noqa: E402 - found from here on
+from tests.support.cluster.programs import CLUSTER, ClusterError, prepare  # noqa: E402
+
 BIN = Path(sys.executable).parent
 
 
@@ -26,10 +31,20 @@ class Stage:
     title: str
     commands: tuple[tuple[str, ...], ...]
     default: bool = True
+    needs_programs: bool = False
+    """Needs the programs of Kubernetes, which are built on the first run."""
+    needs_root: bool = False
 
 
 def _pytest(*where: str) -> tuple[str, ...]:
     return (str(BIN / "python"), "-m", "pytest", "-q", *where)
+
+
+def _cluster(*words: str) -> tuple[str, ...]:
+    return (str(BIN / "python"), "-m", "tests.support.cluster", *words)
+
+
+IMAGES = ("hub", "notebook", "astroml", "probe")
 
 
 STAGES = {
@@ -50,8 +65,24 @@ STAGES = {
     "house": Stage("documents and house rules", (_pytest("tests/house"),)),
     "hub": Stage("handlers and roles on a hub in process", (_pytest("tests/hub"),)),
     "local": Stage("supervisor, sandbox, environments", (_pytest("tests/local"),)),
-    "system": Stage("the real hub as a process", (_pytest("tests/system"),)),
+    "system": Stage("the real hub as a process", (_pytest("tests/system", "tests/contract"),)),
     "browser": Stage("the real hub in Chromium", (_pytest("tests/browser"),)),
+    "kubernetes": Stage(
+        "manifests, and the client beside a real API server",
+        (_pytest("tests/manifests", "tests/kubernetes"),),
+        needs_programs=True,
+    ),
+    "cluster": Stage(
+        "the real hub on a real Kubernetes",
+        (
+            _cluster("up"),
+            (str(BIN / "python"), "-m", "tests.support.cluster.images", *IMAGES),
+            _cluster("exec", "--", *_pytest("tests/cluster", "tests/contract")),
+            _cluster("down"),
+        ),
+        needs_programs=True,
+        needs_root=True,
+    ),
     "docs": Stage(
         "screenshots for the documents",
         (_pytest("tests/browser", "--keep-screenshots"),),
@@ -72,9 +103,28 @@ class Outcome:
     skips: list[str] = field(default_factory=list)
 
 
-def _run(stage: Stage) -> Outcome:
+def _unmet(stage: Stage) -> str:
+    """Say why a stage cannot run here; empty where it can."""
+    if stage.needs_root and os.geteuid() != 0:
+        return "needs root: namespaces of its own, a container runtime; run it with sudo"
+    if not stage.needs_programs:
+        return ""
+    try:
+        prepare([*CLUSTER, "helm"], lambda line: print(line, flush=True))
+    except ClusterError as error:
+        return str(error)
+    return ""
+
+
+def _run(name: str, stage: Stage) -> Outcome:
     outcome = Outcome()
     started = time.monotonic()
+    unmet = _unmet(stage)
+    if unmet:
+        required = "cluster" in os.environ.get("CANFAR_REQUIRE", "").split(",")
+        outcome.broken, outcome.skipped = required, int(not required)
+        outcome.skips.append(f"SKIPPED the stage {name}: {unmet}")
+        return outcome
     for command in stage.commands:
         print(
             f"--- {' '.join(Path(word).name if '/' in word else word for word in command)}",
@@ -108,8 +158,10 @@ def main(names: list[str]) -> int:
         print(f"No stage {unknown[0]}; there are {', '.join(STAGES)}.", file=sys.stderr)
         return 2
     os.environ.setdefault("CANFAR_HUB_PREPARE", "none")
+    # Not the cluster of `make cluster`: these tests end the sessions of theirs.
+    os.environ.setdefault("CANFAR_CLUSTER_DIR", str(tests_run_directory()))
     chosen = names or [name for name, stage in STAGES.items() if stage.default]
-    outcomes = {name: _run(STAGES[name]) for name in chosen}
+    outcomes = {name: _run(name, STAGES[name]) for name in chosen}
     print("\nstage      seconds  passed  failed  skipped")
     for name, outcome in outcomes.items():
         mark = "  FAILED" if outcome.broken else ""

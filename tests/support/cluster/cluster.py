@@ -23,6 +23,11 @@ def default_run_directory() -> Path:
     return cache() / "cluster" / "run"
 
 
+def tests_run_directory() -> Path:
+    """Give the run directory of the cluster that `make test` starts and ends for itself."""
+    return cache() / "cluster" / "test"
+
+
 def run_directory() -> Path:
     """Give the run directory that the environment names, else the default one."""
     for name in ("CANFAR_CLUSTER", "CANFAR_CLUSTER_DIR"):

@@ -13,7 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from canfar_spawner.local.environments import cache
-from tests.support.cluster.cluster import NODE, Cluster, default_run_directory, short_name
+from tests.support.cluster.cluster import (
+    NODE,
+    Cluster,
+    default_run_directory,
+    short_name,
+    tests_run_directory,
+)
 from tests.support.cluster.configuration import cni_directory
 from tests.support.cluster.programs import CLUSTER, ClusterError, Report, locked, prepare
 
@@ -118,9 +124,9 @@ def _check(run: Path) -> None:
 
 
 def _launch(run: Path) -> subprocess.Popen[bytes]:
-    default = run == default_run_directory()
+    kept = run in (default_run_directory(), tests_run_directory())
     # Content of the default cluster stays, so that images are not pulled again at each start.
-    containerd = (cache() / "cluster" if default else run) / "containerd-root"
+    containerd = (cache() / "cluster" / "kept" if kept else run) / f"containerd-{run.name}"
     registry = cache() / "cluster" / "registry"
     for directory in (run / "log", run / "arc", containerd, registry):
         directory.mkdir(parents=True, exist_ok=True)
