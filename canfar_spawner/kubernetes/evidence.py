@@ -34,7 +34,8 @@ _WRAPPING: Final = re.compile(
 )
 """What layer upon layer puts in front of the cause of an error."""
 _FAILURES: Final = frozenset({"Failed", "InspectFailed"})
-_EVICTIONS: Final = frozenset({"Evicted", "Preempted"})
+_ENDINGS: Final = frozenset({"Evicted", "Preempted", "DeadlineExceeded"})
+"""Events of a pod that is told to end by the cluster."""
 _IMAGE_WAITS: Final = frozenset(
     {
         "ErrImagePull",
@@ -157,10 +158,11 @@ def _failure(
 ) -> tuple[Reason, str]:
     """Say why a pod is over, from its own status, its container's, and its events."""
     cause, message = str(status.get("reason") or ""), str(status.get("message") or "")
-    evicted = _last(events, _EVICTIONS)
-    if evicted is not None and not cause:
+    told = _last(events, _ENDINGS)
+    if told is not None and not cause:
         # A program that ends well when it is told to has its pod succeed, whyever it was told.
-        cause, message = "Evicted", str(evicted.get("message") or "")
+        cause = "DeadlineExceeded" if told["reason"] == "DeadlineExceeded" else "Evicted"
+        message = str(told.get("message") or "")
     if cause == "Evicted":
         full = bool(_SCRATCH.search(message))
         return (Reason.SCRATCH_FULL if full else Reason.EVICTED), "" if full else _plain(message)
