@@ -45,6 +45,7 @@ from canfar_spawner.hub.rows import (
     forget_token,
     remove_row,
 )
+from canfar_spawner.hub.stopping import stop_when_possible
 
 _STATE = "canfar"
 _REDIRECTED_WITHIN = 1.5
@@ -120,6 +121,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """What failed to start, for the page that says so."""
         self.failure: str | None = None
         """Why the start failed, in a sentence."""
+        self.hindrance = ""
+        """Why the session has not ended yet although it was told to, in a sentence."""
         self.evidence = Evidence(life=Life.STARTING)
         self.phases: dict[Phase, str] = {}
         self._token_id: int | None = None
@@ -393,7 +396,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         if self.plan is not None:
             known = is_over(self.evidence) or self.failure is not None
             self._asked_to_end = True
-            await self.platform.backend.stop(self.plan.launch)
+            await stop_when_possible(self, self.plan)
             if not known:
                 # Why it ended may not be told again once nothing of it is left.
                 await self.look()

@@ -256,15 +256,14 @@ class KubernetesBackend:
         self.watch()
         budget = Budget(_STOP_WITHIN)
         try:
-            for pod in await self._pods_of(launch, budget):
+            for pod in await self._pods_of(launch, Budget(_ASK_WITHIN)):
                 name = pod["metadata"]["name"]
                 self._stopped.add(launch)
                 await self._delete("pods", name, budget)
                 await self._gone(name, launch, budget)
         except ApiError as error:
             raise Unavailable(
-                "The cluster does not answer, so that the session could not be stopped. Try"
-                " again in a few minutes.",
+                "The cluster does not answer now. The session is stopped as soon as it does.",
                 detail=str(error),
             ) from None
         await self._forget_secrets(launch)

@@ -9,7 +9,7 @@ from canfar_spawner.core.errors import SessionError
 from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.resources import Allocation, number
-from canfar_spawner.core.status import REASONS, Phase, Reason, is_over
+from canfar_spawner.core.status import REASONS, Life, Phase, Reason, is_over
 from canfar_spawner.core.storage import Area, Persistence
 from canfar_spawner.hub.gate import active_sessions
 from canfar_spawner.hub.mixin import SessionSpawnerMixin
@@ -25,7 +25,7 @@ from canfar_spawner.portal.views import (
     SessionCard,
     Site,
 )
-from canfar_spawner.portal.words import PHASES, duration, iso, mode_text, state
+from canfar_spawner.portal.words import PHASES, STILL_COUNTED, duration, iso, mode_text, state
 
 
 def again_url(plan: SessionPlan) -> str:
@@ -82,6 +82,8 @@ class Pages:
         word, meaning = state(evidence.life, phase, ready=bool(spawner.ready), failed=failed)
         if spawner.pending == "stop":
             word, meaning, phase = "Stopping", "busy", Phase.ENDING
+        unknown = evidence.life is Life.UNKNOWN and meaning == "warn"
+        why = reason.sentence or (STILL_COUNTED if unknown else "")
         owner = quote(plan.owner)
         return SessionCard(
             id=plan.session,
@@ -95,7 +97,7 @@ class Pages:
             phase=phase.value,
             state_word=word,
             state_meaning=meaning,
-            reason=evidence.detail or reason.sentence,
+            reason=spawner.hindrance or evidence.detail or why,
             url=f"{spawner.user.server_url(spawner.name)}",
             pending_url=f"/hub/spawn-pending/{owner}/{plan.session}",
             started_at=iso(plan.started),
@@ -103,6 +105,7 @@ class Pages:
             time_left=duration(plan.ends - self._platform.clock()),
             projects=tuple(mount.name for mount in plan.storage.find(Area.PROJECT)),
             scratch_note="",
+            unknown_since=iso(evidence.seen) if unknown and evidence.seen else None,
         )
 
     @staticmethod

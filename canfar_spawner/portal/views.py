@@ -172,6 +172,8 @@ class SessionCard:
     time_left: str
     projects: tuple[str, ...]
     scratch_note: str
+    unknown_since: str | None = None
+    """When the back end last said how it is, where it does not answer now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ PHASES: dict[Phase, tuple[str, str]] = {
     Phase.READY: ("Ready", "The session opens by itself."),
 }
 
+STILL_COUNTED = "How it is cannot be asked now. It is taken to be running, and is not touched."
+"""Of a session whose back end does not answer."""
+
 
 def count(value: Decimal | int, noun: str) -> str:
     """Write ``1 core``, ``2 cores``."""
@@ -101,7 +104,7 @@ def state(life: Life, phase: Phase, *, ready: bool, failed: bool) -> tuple[str, 
         return "Running", "good"
     match life:
         case Life.UNKNOWN:
-            return "Not known, still counted as running", "warn"
+            return "Unknown", "warn"
         case Life.ENDING:
             return "Stopping", "busy"
         case Life.ENDED | Life.ABSENT:

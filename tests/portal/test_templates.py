@@ -131,6 +131,7 @@ def session(text: str = "M31 photometry", **changes: Any) -> SessionCard:
         each.name: text for each in fields(SessionCard) if each.name not in {"projects", "url"}
     }
     values |= {"phase": "ready", "state_meaning": "good", "started_at": "2026-11-23T14:02:00Z"}
+    values["unknown_since"] = None
     return SessionCard(**{**values, "projects": (text,), "url": "/user/ada/x/", **changes})
 
 
