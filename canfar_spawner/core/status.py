@@ -221,6 +221,8 @@ class Evidence(Frozen):
     """One line more, safe to show: the image, the position in a queue."""
     exit_code: int | None = None
     node: str = ""
+    qos: str = ""
+    """The class that the cluster gave the session, where there is one."""
     at: datetime | None = None
     """Since when it is so."""
     seen: datetime | None = None

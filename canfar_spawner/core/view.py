@@ -80,7 +80,8 @@ def session_view(plan: SessionPlan, evidence: Evidence, *, answers: bool, url: s
         memory_request_gb=resources.memory_request // GIB,
         memory_limit_gb=resources.memory_limit // GIB,
         gpus=resources.gpus,
-        qos=resources.qos,
+        # What it got, not what it was promised, as soon as that is known.
+        qos=evidence.qos or resources.qos,
         projects=tuple(mount.name for mount in plan.storage.find(Area.PROJECT)),
         status=status_of(evidence, answers=answers or not interactive),
         phase=evidence.phase,

@@ -208,8 +208,8 @@ def _waiting(
     if steps is None:
         return Phase.PLACING, Reason.NONE, "", None
     if steps.get("reason") == "Pulling":
-        image = pod["spec"]["containers"][0].get("image", "")
-        detail = f"Fetching {shown(image, limit=120)}."
+        images = [each.get("image") for each in (pod.get("spec") or {}).get("containers") or ()]
+        detail = f"Fetching {shown(images[0], limit=120)}." if images and images[0] else ""
         return Phase.PULLING, Reason.PULLING_IMAGE, detail, event_time(steps)
     return Phase.STARTING, Reason.NONE, "", event_time(steps)
 
@@ -230,6 +230,7 @@ def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None)
     container = _container(status)
     state = container.get("state") or {}
     terminated = state.get("terminated")
+    qos = str(status.get("qosClass") or "")
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     if terminated is not None or status.get("phase") in {"Failed", "Succeeded"}:
         reason, detail = _failure(status, terminated, events)
@@ -240,17 +241,20 @@ def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None)
             detail=detail,
             exit_code=None if terminated is None else terminated.get("exitCode"),
             node=node,
+            qos=qos,
             at=moment((terminated or {}).get("finishedAt")),
             seen=seen,
         )
     if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
-        return Evidence(life=Life.UNKNOWN, reason=Reason.NODE_LOST, node=node, seen=seen)
+        return Evidence(life=Life.UNKNOWN, reason=Reason.NODE_LOST, node=node, qos=qos, seen=seen)
     if pod["metadata"].get("deletionTimestamp"):
         at = moment(pod["metadata"]["deletionTimestamp"])
-        return Evidence(life=Life.ENDING, phase=Phase.ENDING, node=node, at=at, seen=seen)
+        return Evidence(life=Life.ENDING, phase=Phase.ENDING, node=node, qos=qos, at=at, seen=seen)
     if "running" in state:
         at = moment(state["running"].get("startedAt"))
-        return Evidence(life=Life.RUNNING, phase=Phase.STARTING, node=node, at=at, seen=seen)
+        return Evidence(
+            life=Life.RUNNING, phase=Phase.STARTING, node=node, qos=qos, at=at, seen=seen
+        )
     if not node:
         placing = _condition(status, "PodScheduled")
         waits = placing.get("status") == "False"
@@ -264,5 +268,12 @@ def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None)
         )
     phase, reason, detail, at = _waiting(pod, container, events)
     return Evidence(
-        life=Life.STARTING, phase=phase, reason=reason, detail=detail, node=node, at=at, seen=seen
+        life=Life.STARTING,
+        phase=phase,
+        reason=reason,
+        detail=detail,
+        node=node,
+        qos=qos,
+        at=at,
+        seen=seen,
     )

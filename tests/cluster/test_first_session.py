@@ -40,6 +40,11 @@ def _sample(hub: ClusterHub) -> None:
     policy = load(hub.data / "catalogue.yaml", SitePolicy)
     users = load(ROOT / "hub_config" / "users.yaml", Users)
     provide(hub.cluster.run, policy, users, say=print)
+    # The first start of an image takes as long as its pull does, which no page waits for.
+    admin = hub.sign_in("ben")
+    admin.launch("warmup01", container="astroml", projects=["survey"])
+    wait_for(lambda: (admin.server("warmup01") or {}).get("ready"), "the image", seconds=900)
+    admin.stop("warmup01")
 
 
 def test_launch_work_and_stop(hub: ClusterHub, page: Page, screenshots: Path) -> None:
