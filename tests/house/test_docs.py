@@ -200,16 +200,20 @@ def apt_words(text: str) -> list[str]:
     return [line for line in text.splitlines() if "apt-get install" in line]
 
 
+LISTS = ("packages.txt", "packages-cluster.txt")
+
+
 def test_packages_are_listed_once() -> None:
-    listed = (ROOT / "packages.txt").read_text().split()
-    (readme,) = apt_words((ROOT / "README.md").read_text())
-    assert readme.endswith("$(cat packages.txt)")
+    listed = [(ROOT / each).read_text().split() for each in LISTS]
+    assert set(listed[0]).isdisjoint(listed[1])
+    readme = apt_words((ROOT / "README.md").read_text())
+    for line, each in zip(readme, LISTS, strict=True):
+        assert line.endswith(f"$(cat {each})")
     script = (ROOT / ".ci" / "run").read_text()
     (ci,) = apt_words(script)
-    assert "< packages.txt" in script
-    for package in listed:
-        assert package not in readme.split()
-        assert package not in ci.split()
+    assert f"< <(cat {' '.join(LISTS)})" in script
+    for package in (*listed[0], *listed[1]):
+        assert all(package not in line.split() for line in (*readme, ci))
 
 
 def variables_in(text: str) -> set[str]:
@@ -219,7 +223,7 @@ def variables_in(text: str) -> set[str]:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and re.fullmatch(r"CANFAR_HUB_[A-Z]+", node.value)
+        and re.fullmatch(r"CANFAR_HUB_[A-Z_]+", node.value)
     }
 
 
@@ -230,10 +234,19 @@ def test_readme_has_the_variables_of_a_local_hub() -> None:
     assert first_words((ROOT / "README.md").read_text()) == read
 
 
+CLUSTER = ROOT / "hub_config" / "kubernetes.py"
+
+
 def test_the_administrators_page_has_every_variable() -> None:
-    sources = [*(ROOT / "canfar_spawner").rglob("*.py"), *(ROOT / "hub_config").glob("*.py")]
-    read = {word for path in sources for word in variables_in(path.read_text())}
+    sources = [*(ROOT / "canfar_spawner").rglob("*.py"), *(ROOT / "hub_config").rglob("*.py")]
+    read = {word for path in sources if path != CLUSTER for word in variables_in(path.read_text())}
     assert first_words(section(DOCS / "admin" / "index.md", "Variables")) == read
+
+
+def test_the_page_on_kubernetes_has_every_variable_of_its_configuration() -> None:
+    read = variables_in(CLUSTER.read_text())
+    assert len(read) >= 9
+    assert first_words(section(DOCS / "admin" / "kubernetes.md", "Variables")) == read
 
 
 def test_the_changelog_begins_with_security() -> None:
@@ -282,8 +295,9 @@ def test_every_field_of_a_request_is_described() -> None:
 
 
 def test_every_variable_of_a_session_is_described() -> None:
-    local = ROOT / "canfar_spawner" / "local"
-    source = "".join((local / module).read_text() for module in ("variables.py", "run.py"))
+    package = ROOT / "canfar_spawner"
+    modules = ("core/variables.py", "local/run.py", "kubernetes/manifests.py")
+    source = "".join((package / module).read_text() for module in modules)
     given = set(re.findall(r'"(CANFAR_[A-Z_]+)"', source))
     text = section(DOCS / "user" / "sessions.md", "What a session knows of itself")
     assert first_words(text) == given
