@@ -208,7 +208,11 @@ def _waiting(
     if steps is None:
         return Phase.PLACING, Reason.NONE, "", None
     if steps.get("reason") == "Pulling":
-        images = [each.get("image") for each in (pod.get("spec") or {}).get("containers") or ()]
+        images = [
+            each.get("image")
+            for each in pod["spec"].get("containers") or ()
+            if each.get("name") == CONTAINER
+        ]
         detail = f"Fetching {shown(images[0], limit=120)}." if images and images[0] else ""
         return Phase.PULLING, Reason.PULLING_IMAGE, detail, event_time(steps)
     return Phase.STARTING, Reason.NONE, "", event_time(steps)

@@ -416,9 +416,11 @@ def finish(
     taken = {mount["mountPath"] for mount in mounts}
     others = [each for each in program.get("volumeMounts") or () if each["mountPath"] not in taken]
     program["volumeMounts"] = others + mounts
-    # An image that is on the node already must not be had without its registry's consent.
+    # An image that is on the node already, fetched for somebody else, must not be had without its
+    # registry's consent; of one that is not the site's, nobody here knows whether it is private.
+    asks_registry = private_image or plan.container is None
     program["imagePullPolicy"] = (
-        "Always" if private_image else program.get("imagePullPolicy") or "IfNotPresent"
+        "Always" if asks_registry else program.get("imagePullPolicy") or "IfNotPresent"
     )
     pulling = [{"name": name} for name in pods.pull_secrets]
     if private_image:

@@ -153,3 +153,14 @@ def test_no_two_launches_share_a_name() -> None:
     pod = manifests()["flexible"]
     assert pod["metadata"]["name"] == manifests()["secret"]["metadata"]["name"]
     assert len(pod["metadata"]["name"]) <= 63
+
+
+def test_an_image_that_is_not_the_sites_is_asked_for_at_every_start() -> None:
+    # Else somebody could have what another user's credentials have brought to the machine.
+    def pulled(**options: object) -> str:
+        of = plan(options)
+        pod = made.finish(made.bare_pod(of), of, SITE, variables=())
+        return str(program(pod)["imagePullPolicy"])
+
+    assert pulled(image="images.canfar.net/skaha/own:1", kind="notebook") == "Always"
+    assert pulled(container="astroml") == "IfNotPresent"
