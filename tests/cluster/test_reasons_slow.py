@@ -58,16 +58,16 @@ def stories(hub: ClusterHub, ada: Visitor, fresh: Callable[[], str]) -> Iterator
 
         return ends(ada, session, fill, seconds=300, record="scratch-full", container="probe")
 
-    def failing(session: str, record: str, seconds: float, **options: object) -> Told:
-        return fails(ada, session, seconds=seconds, record=record, **options)
+    def failing(session: str, container: str) -> Told:
+        return fails(ada, session, seconds=180, container=container)
 
     with ThreadPoolExecutor(8) as pool:
         yield {
             "glutton": pool.submit(glutton, fresh()),
             "hoarder": pool.submit(hoarder, fresh()),
-            "missing": pool.submit(failing, fresh(), "image-not-found", 180, container="missing"),
-            "private": pool.submit(failing, fresh(), "image-refused", 180, container="private"),
-            "absent": pool.submit(failing, fresh(), "program-missing", 180, container="absent"),
+            "missing": pool.submit(failing, fresh(), "missing"),
+            "private": pool.submit(failing, fresh(), "private"),
+            "absent": pool.submit(failing, fresh(), "absent"),
         }
 
 

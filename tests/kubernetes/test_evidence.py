@@ -1,7 +1,6 @@
 """What pods and their events prove, on what a real cluster said of them and on anything at all.
 
-The recordings are states of pods, one after the other; those of sessions are made anew by
-``CANFAR_RECORD=1`` with the tests of reasons on the cluster.
+The recordings are states of pods, one after the other; `tests.kubernetes.record` makes them anew.
 """
 
 from __future__ import annotations

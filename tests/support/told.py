@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from canfar_spawner.kubernetes.manifests import SESSION
+from tests.support.cluster.cluster import Cluster
+from tests.support.cluster.programs import ClusterError
 from tests.support.cluster.site import SESSIONS
 from tests.support.cluster_hub import ClusterHub
 from tests.support.hub import ROOT, Visitor, wait_for
@@ -210,6 +213,18 @@ def _trimmed_event(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def state_of(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
+    """Give what the cluster says of a pod: itself and its events, the last heard of last."""
+    where = ("--namespace", namespace, "--output", "json")
+    pod = json.loads(cluster.kubectl("get", "pod", name, *where))
+    selector = f"involvedObject.uid={pod['metadata']['uid']}"
+    text = cluster.kubectl("get", "events", "--field-selector", selector, *where)
+    events = sorted(
+        json.loads(text)["items"], key=lambda event: int(event["metadata"]["resourceVersion"])
+    )
+    return {"pod": _trimmed(pod), "events": [_trimmed_event(event) for event in events]}
+
+
 class Recorder:
     """Writes down each state of a session's pod that is different, where CANFAR_RECORD is 1.
 
@@ -248,17 +263,8 @@ class Recorder:
     def _run(self) -> None:
         while not self._over.wait(0.2):
             for pod in self._hub.pods(f"{SESSION}={self._session}"):
-                text = self._hub.cluster.kubectl(
-                    *("get", "events", "--namespace", SESSIONS, "--output", "json"),
-                    *("--field-selector", f"involvedObject.uid={pod['metadata']['uid']}"),
-                )
-                events = sorted(
-                    json.loads(text)["items"],
-                    key=lambda event: int(event["metadata"]["resourceVersion"]),
-                )
-                state = {
-                    "pod": _trimmed(pod),
-                    "events": [_trimmed_event(event) for event in events],
-                }
-                if state not in self._states:
-                    self._states.append(state)
+                name = pod["metadata"]["name"]
+                with contextlib.suppress(ClusterError):  # gone meanwhile
+                    state = state_of(self._hub.cluster, SESSIONS, name)
+                    if state not in self._states:
+                        self._states.append(state)
