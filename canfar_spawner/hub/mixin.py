@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 from jupyterhub import orm
@@ -38,6 +38,7 @@ from canfar_spawner.core.view import SessionView, session_view
 from canfar_spawner.hub.answering import PHASE_SENTENCES, answers
 from canfar_spawner.hub.gate import active_sessions
 from canfar_spawner.hub.platform import SETTING, Platform
+from canfar_spawner.hub.routes import route_when_checked
 from canfar_spawner.hub.rows import (
     KEEP_ENDED,
     KEEP_FAILED,
@@ -353,6 +354,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             if is_over(await self.look()):
                 break
             await asyncio.sleep(1)
+        if self.managed:
+            self._keep(route_when_checked(self))
         if url is None:
             return str(self.server.url)
         return f"{url}{self.server.base_url}"
@@ -428,7 +431,10 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.log.warning("Something of %s stays for now: %s", plan.launch, error.detail)
 
     def _later(self, seconds: float) -> None:
-        task = asyncio.ensure_future(remove_row(self, after=seconds, log=self.log))
+        self._keep(remove_row(self, after=seconds, log=self.log))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

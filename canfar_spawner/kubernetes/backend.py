@@ -50,6 +50,8 @@ from canfar_spawner.kubernetes.provisioner import ArcProvisioner
 
 _CREATE_WITHIN: Final = 120.0
 _ASK_WITHIN: Final = 10.0
+_LOOK_WITHIN: Final = 4.0
+"""Less than a starting hub waits for its sessions: no answer says nothing against them."""
 _STOP_WITHIN: Final = 45.0
 _GONE_LOOK: Final = 0.2
 _TIDY_EVERY: Final = 600.0
@@ -310,7 +312,7 @@ class KubernetesBackend:
         now = datetime.now(UTC)
         try:
             found = await self.client.get(
-                "pods", self.namespace, plan.object_name, budget=Budget(_ASK_WITHIN)
+                "pods", self.namespace, plan.object_name, budget=Budget(_LOOK_WITHIN)
             )
         except NotFound:
             return self._absent(plan.launch, now)

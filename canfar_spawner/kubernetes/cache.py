@@ -23,9 +23,9 @@ from canfar_spawner.kubernetes.mirror import Happenings, Pods, version_of
 
 Object = dict[str, Any]
 
-_WATCH: Final = 10
+_WATCH: Final = 8
 """Seconds after which the server ends a watch, so that silence is soon a sign of something wrong."""
-_SILENCE: Final = 12.0
+_SILENCE: Final = 9.5
 _FRESH: Final = 20.0
 """Age at which what is known still counts as the present: a watch that stalls and a list."""
 _LIST_AGAIN: Final = 300.0

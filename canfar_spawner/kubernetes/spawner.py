@@ -56,7 +56,7 @@ class CanfarSpawner(SessionSpawnerMixin, KubeSpawner):  # type: ignore[misc] # n
     @default("poll_interval")
     def _poll_interval_default(self) -> int:
         # From the cache: nothing is asked of the cluster.
-        return 10
+        return 3
 
     @default("cmd")
     def _cmd_default(self) -> list[str] | None:

@@ -42,6 +42,8 @@ def configure(config: Any, platform: Platform) -> None:
     hub.default_url = "/hub/home"
     hub.redirect_to_server = False
     hub.cleanup_servers = False
+    # One that is still starting is waited for in vain; meanwhile nobody is served.
+    hub.init_spawners_timeout = 6
     # Added to what is there: a chart has settings, templates and roles of its own.
     hub.tornado_settings = {**_set(hub, "tornado_settings", {}), SETTING: platform}
     hub.template_paths = [

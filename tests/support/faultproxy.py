@@ -33,7 +33,7 @@ from tests.support.apiserver import free_ports, write_kubeconfig
 
 log = logging.getLogger(__name__)
 
-Action = Literal["status", "delay", "hang", "reset", "drop", "edit"]
+Action = Literal["status", "delay", "hang", "reset", "drop", "swallow", "edit"]
 Edit = Literal[
     "cut", "truncate", "duplicate", "swap", "stall", "gone", "bookmark", "garbage", "break"
 ]
@@ -51,7 +51,7 @@ class Fault:
     action : str
         ``status`` answers itself; ``delay`` waits first; ``hang`` never answers; ``reset`` breaks
         the connection; ``drop`` lets the server carry the request out and breaks the connection
-        then; ``edit`` changes a watch.
+        then; ``swallow`` lets it be carried out and never answers; ``edit`` changes a watch.
     verb : str
         ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch`` or ``delete``; empty for all.
     path : str
@@ -308,6 +308,8 @@ class FaultProxy:
             if any(each.action == "drop" for each in faults):
                 await answer.read()
                 return _broken(request)
+            if any(each.action == "swallow" for each in faults):
+                await self._never.wait()
             if verb != "watch" or answer.status != 200:
                 return web.Response(status=answer.status, headers=kept, body=await answer.read())
             response = web.StreamResponse(status=200, headers=kept)
