@@ -1,7 +1,8 @@
 """A real API server that a site's manifests have been applied to.
 
-The running test cluster where there is one (``CANFAR_CLUSTER``), else etcd and API server alone:
-admission, rights and quotas need no more.
+A cluster of somebody else's where ``CANFAR_TEST_KUBECONFIG`` names one, the running test cluster
+where there is one (``CANFAR_CLUSTER``), else etcd and API server alone: admission, rights and
+quotas need no more.
 """
 
 from __future__ import annotations
@@ -139,6 +140,8 @@ def until(condition: Any, what: str) -> None:
 def _enter(cluster: Cluster | None, directory: Path) -> contextlib.AbstractContextManager[Path]:
     if cluster is not None:
         return contextlib.nullcontext(cluster.kubeconfig)
+    if os.environ.get("CANFAR_TEST_KUBECONFIG"):
+        return contextlib.nullcontext(Path(os.environ["CANFAR_TEST_KUBECONFIG"]))
 
     @contextlib.contextmanager
     def alone() -> Iterator[Path]:
@@ -157,7 +160,8 @@ def applied(directory: Path) -> Iterator[Site]:
     directory : Path
         For the data of an API server, where one is started.
     """
-    cluster = Cluster.load() if os.environ.get("CANFAR_CLUSTER") else None
+    foreign = os.environ.get("CANFAR_TEST_KUBECONFIG")
+    cluster = Cluster.load() if os.environ.get("CANFAR_CLUSTER") and not foreign else None
     with _enter(cluster, directory) as kubeconfig:
         site = Site(kubeconfig, cluster)
         answer = site.kubectl("apply", "--kustomize", str(MANIFESTS))
