@@ -44,7 +44,7 @@ def _cluster(*words: str) -> tuple[str, ...]:
     return (str(BIN / "python"), "-m", "tests.support.cluster", *words)
 
 
-IMAGES = ("hub", "notebook", "astroml", "probe")
+IMAGES = ("hub", "notebook", "astroml", "probe", "hostile")
 
 
 STAGES = {

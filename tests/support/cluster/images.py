@@ -35,12 +35,16 @@ _FORMAT = "1"
 BASE = f"localhost/canfar-debian:{_SUITE}-{_FORMAT}"
 """Debian as our images begin with it here; a site takes the public one."""
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_PROBE = (
-    "tests/support/probe.py",
-    "tests/support/cluster/probe/Dockerfile",
-    "tests/support/cluster/probe/serve.py",
-)
-_PROBE_VERSION = "1"
+_FOR_TESTS = {
+    "probe": (
+        "tests/support/probe.py",
+        "tests/support/cluster/probe/Dockerfile",
+        "tests/support/cluster/probe/serve.py",
+    ),
+    "hostile": ("tests/support/cluster/hostile/Dockerfile",),
+}
+"""The sources of the images that are for tests only."""
+_VERSION = "1"
 _PACKAGES = ("buildah", "mmdebstrap")
 _START_SECONDS = 20
 
@@ -62,7 +66,7 @@ def _load_builder() -> ModuleType:
 
 
 _ours = _load_builder()
-NAMES = (*_ours.IMAGES, "probe")
+NAMES = (*_ours.IMAGES, *_FOR_TESTS)
 
 
 def registry_directory() -> Path:
@@ -77,16 +81,16 @@ def directory() -> Path:
 
 def reference(name: str) -> str:
     """Give what pods call an image."""
-    if name == "probe":
-        return f"{REGISTRY}/{_ours.PROJECT}/probe:{_PROBE_VERSION}"
+    if name in _FOR_TESTS:
+        return f"{REGISTRY}/{_ours.PROJECT}/{name}:{_VERSION}"
     return str(_ours.reference(name, REGISTRY))
 
 
 def _digest(name: str) -> str:
-    if name != "probe":
+    if name not in _FOR_TESTS:
         return str(_ours.digest(name, BASE))
-    total = hashlib.sha256(BASE.encode())
-    for source in _PROBE:
+    total = hashlib.sha256((BASE if name == "probe" else _digest("probe")).encode())
+    for source in _FOR_TESTS[name]:
         total.update((ROOT / source).read_bytes())
     return total.hexdigest()[:12]
 
@@ -136,13 +140,13 @@ def _builder() -> _ours.Builder:
     )
 
 
-def _build_probe(builder: _ours.Builder) -> None:
-    with tempfile.TemporaryDirectory(prefix="canfar-probe-") as place:
-        for source in _PROBE:
+def _build_for_tests(name: str, builder: _ours.Builder) -> None:
+    base = BASE if name == "probe" else reference("probe")
+    with tempfile.TemporaryDirectory(prefix=f"canfar-{name}-") as place:
+        for source in _FOR_TESTS[name]:
             shutil.copy(ROOT / source, place)
         context = Path(place)
-        tag = reference("probe")
-        builder.build(context / "Dockerfile", context, tag, BASE, _PROBE_VERSION)
+        builder.build(context / "Dockerfile", context, reference(name), base, _VERSION)
 
 
 def _answers(address: str) -> bool:
@@ -206,8 +210,8 @@ def _build(name: str, log: Path) -> None:
     with log.open("w") as output:
         builder = replace(_builder(), output=output)
         try:
-            if name == "probe":
-                _build_probe(builder)
+            if name in _FOR_TESTS:
+                _build_for_tests(name, builder)
             else:
                 _ours.build_one(name, builder, REGISTRY, BASE)
             _push(builder, name)
@@ -252,7 +256,7 @@ def ensure(names: Sequence[str], report: Report) -> None:
     Parameters
     ----------
     names : sequence of str
-        Of ``hub``, ``notebook``, ``astroml`` and ``probe``.
+        Of ``hub``, ``notebook``, ``astroml``, ``probe`` and ``hostile``.
     report : callable
         Takes a line for the person who waits.
 
@@ -273,7 +277,8 @@ def _build_missing(names: Sequence[str], report: Report) -> None:
         logs = cache() / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         (directory() / "pushed").mkdir(parents=True, exist_ok=True)
-        missing = [name for name in [*ours, "probe"] if name in {*ours, *names}]
+        others = [name for name in _FOR_TESTS if name in names or "hostile" in names]
+        missing = [*ours, *others]
         missing = [name for name in missing if not is_ready(name)]
         report(f"images of the test cluster: {', '.join(missing)}")
         _make_base(logs / "image-base.log")
