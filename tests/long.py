@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.cluster.cluster import tests_run_directory
 from tests.support.debian import Debian, end
 from tests.support.hub import ROOT, Hub, Visitor, free_port, wait_for
 
@@ -90,10 +91,30 @@ def debian(suite: str, user: str, *, whole: bool) -> str:
         system.remove()
 
 
+def faults() -> int:
+    """Fail every request of a hub's restart in its turn, and be without an API server for minutes."""
+    os.environ.setdefault("CANFAR_CLUSTER_DIR", str(tests_run_directory()))
+    cluster = [sys.executable, "-m", "tests.support.cluster"]
+    where = ["tests/cluster/test_faults.py", "-m", "long", "-s"]
+    work = [*cluster, "exec", "--", sys.executable, "-m", "pytest", "-q", *where]
+    try:
+        for command in (
+            [*cluster, "up"],
+            [*cluster[:2], "tests.support.cluster.images", "hub", "probe"],
+            work,
+        ):
+            status = subprocess.run(command, cwd=ROOT, check=False).returncode
+            if status:
+                return status
+    finally:
+        subprocess.run([*cluster, "down"], cwd=ROOT, check=False)
+    return 0
+
+
 def main() -> int:
     """Run one part and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["debian", "debian-test", "core"])
+    parser.add_argument("part", choices=["debian", "debian-test", "core", "faults"])
     parser.add_argument("--suite", default="bookworm", choices=["bookworm", "trixie"])
     parser.add_argument("--user", default="root")
     arguments = parser.parse_args()
@@ -101,6 +122,8 @@ def main() -> int:
         environ = {**os.environ, "HYPOTHESIS_PROFILE": "long"}
         command = [sys.executable, "-m", "pytest", "-q", "tests/core"]
         return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
+    if arguments.part == "faults":
+        return faults()
     if os.geteuid() != 0:
         print("This part makes systems and needs root.", file=sys.stderr)
         return 2

@@ -77,7 +77,7 @@ STAGES = {
         (
             _cluster("up"),
             (str(BIN / "python"), "-m", "tests.support.cluster.images", *IMAGES),
-            _cluster("exec", "--", *_pytest("tests/cluster", "tests/contract")),
+            _cluster("exec", "--", *_pytest("tests/cluster", "tests/contract", "-m", "not long")),
             _cluster("down"),
         ),
         needs_programs=True,
