@@ -70,7 +70,5 @@ if not url.startswith("http://127.0.0.1"):
 
 c.JupyterHub.db_url = f"sqlite:///{data / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(data / "cookie_secret")
-c.ConfigurableHTTPProxy.api_url = (
-    os.environ.get("CANFAR_HUB_PROXY_API") or "http://127.0.0.1:8001"
-)
+c.ConfigurableHTTPProxy.api_url = os.environ.get("CANFAR_HUB_PROXY_API") or "http://127.0.0.1:8001"
 c.ConfigurableHTTPProxy.pid_file = str(data / "proxy.pid")
