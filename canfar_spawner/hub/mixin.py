@@ -343,7 +343,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """Wait, after a restart of the hub, for a session that was still starting.
 
         JupyterHub calls this in its restart check only, and would stop a session that does not
-        answer in time: here only a session proven dead is given up.
+        answer in time: here only one is given up that is proven dead, or that never ran and
+        never will.
         """
         url: str | None = None
         while self.managed and self.plan is not None:
@@ -351,7 +352,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             if url is not None and await answers(f"{url}{self.server.base_url}"):
                 self.enter(Phase.READY)
                 break
-            if is_over(await self.look()):
+            evidence = await self.look()
+            if is_over(evidence) or self.hopeless(evidence) is not None:
                 break
             await asyncio.sleep(1)
         if self.managed:
