@@ -18,6 +18,14 @@ from tests.support.hub import ROOT, Hub, Visitor, free_port, wait_for
 
 FIRST_WITHIN = 360.0
 AGAIN_WITHIN = 20.0
+_ON_CLUSTER = {
+    # Every request of a hub's restart fails in its turn; minutes without an API server.
+    "faults": "test_faults.py",
+    # A session with sixty projects beside one with two.
+    "projects": "test_storage.py",
+    # The builder of images as a site runs it.
+    "images": "test_images.py",
+}
 
 
 def _until_login(hub: Hub, process: subprocess.Popen[bytes], within: float) -> float:
@@ -91,16 +99,16 @@ def debian(suite: str, user: str, *, whole: bool) -> str:
         system.remove()
 
 
-def faults() -> int:
-    """Fail every request of a hub's restart in its turn, and be without an API server for minutes."""
+def on_cluster(module: str) -> int:
+    """Run the long tests of a module of tests/cluster, on the cluster of tests."""
     os.environ.setdefault("CANFAR_CLUSTER_DIR", str(tests_run_directory()))
     cluster = [sys.executable, "-m", "tests.support.cluster"]
-    where = ["tests/cluster/test_faults.py", "-m", "long", "-s"]
+    where = [f"tests/cluster/{module}", "-m", "long", "-s"]
     work = [*cluster, "exec", "--", sys.executable, "-m", "pytest", "-q", *where]
     try:
         for command in (
             [*cluster, "up"],
-            [*cluster[:2], "tests.support.cluster.images", "hub", "probe"],
+            [*cluster[:2], "tests.support.cluster.images", "hub", "notebook", "probe"],
             work,
         ):
             status = subprocess.run(command, cwd=ROOT, check=False).returncode
@@ -114,7 +122,7 @@ def faults() -> int:
 def main() -> int:
     """Run one part and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["debian", "debian-test", "core", "faults"])
+    parser.add_argument("part", choices=["debian", "debian-test", "core", *_ON_CLUSTER])
     parser.add_argument("--suite", default="bookworm", choices=["bookworm", "trixie"])
     parser.add_argument("--user", default="root")
     arguments = parser.parse_args()
@@ -122,8 +130,8 @@ def main() -> int:
         environ = {**os.environ, "HYPOTHESIS_PROFILE": "long"}
         command = [sys.executable, "-m", "pytest", "-q", "tests/core"]
         return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
-    if arguments.part == "faults":
-        return faults()
+    if arguments.part in _ON_CLUSTER:
+        return on_cluster(_ON_CLUSTER[arguments.part])
     if os.geteuid() != 0:
         print("This part makes systems and needs root.", file=sys.stderr)
         return 2

@@ -54,7 +54,7 @@ def make_platform(
         `users_file`, or another source.
     log : logging.Logger
     kubeconfig : Path, optional
-        How to reach the cluster; by default the pod's own account, else ``KUBECONFIG``.
+        How to reach the cluster; by default ``KUBECONFIG``, else the pod's own account.
     notices : tuple of str
         What users must know of this installation.
 

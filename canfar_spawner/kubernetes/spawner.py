@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.catalogue import Container
+from canfar_spawner.core.errors import SessionError
 from canfar_spawner.core.plan import SessionPlan
-from canfar_spawner.core.status import Evidence, Phase, Reason
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason
 from canfar_spawner.core.variables import start_url
 from canfar_spawner.hub.mixin import SessionSpawnerMixin
 from canfar_spawner.kubernetes.backend import KubernetesBackend
@@ -148,6 +149,24 @@ class CanfarSpawner(SessionSpawnerMixin, KubeSpawner):  # type: ignore[misc] # n
         await self._backend.prepare(plan)
         self.enter(Phase.PLACING)
         await self._backend.start(plan, secrets, pod=await self._pod())
+
+    @override
+    async def poll(self) -> int | None:
+        """Say whether the session has ended, and end one whose time is over."""
+        status: int | None = await super().poll()
+        plan = self.plan
+        if status is not None or not self.managed or plan is None or not self.ready:
+            return status
+        now = self.platform.clock()
+        if now < plan.ends:
+            return None
+        try:
+            await self._backend.stop(plan.launch)
+        except SessionError as error:
+            self.log.warning("%s is past its end and stays: %s", plan.launch, error.detail)
+            return None
+        self.evidence = Evidence(life=Life.ENDED, reason=Reason.EXPIRED, at=now, seen=now)
+        return 0
 
     @override
     async def address(self, plan: SessionPlan) -> str | None:

@@ -12,7 +12,6 @@ from canfar_spawner.core.names import LaunchId, launch_id
 from canfar_spawner.kubernetes import manifests
 from canfar_spawner.kubernetes.backend import KubernetesBackend
 from canfar_spawner.kubernetes.client import ApiError, Budget, NotFound
-from canfar_spawner.kubernetes.evidence import moment
 
 _EVERY: Final = 20.0
 """Seconds between sweeps: what is left over is gone within a minute."""
@@ -59,8 +58,8 @@ class Sweeper:
         self._ended = ended
         self._clock = clock
         self._log = log
-        self.unowned: dict[str, str] = {}
-        """Kind and name of what belongs to no known launch, and whose it is."""
+        self.unowned: dict[str, tuple[str, datetime]] = {}
+        """What belongs to no known launch, by kind and name: whose it is, and since when."""
 
     async def run(self) -> None:
         """Sweep for ever; nothing that goes wrong ends it."""
@@ -89,7 +88,7 @@ class Sweeper:
             return
         # Asked last: a launch is written down before anything is made for it.
         known = self._known()
-        unowned: dict[str, str] = {}
+        unowned: dict[str, tuple[str, datetime]] = {}
         for kind, objects in (("pods", cache.all()), ("secrets", secrets)):
             for found in objects:
                 await self._judge(kind, found, known, unowned)
@@ -97,22 +96,27 @@ class Sweeper:
             self._log.warning(
                 "%s of %s belongs to a launch that this hub does not know; it is kept for a day",
                 name,
-                unowned[name],
+                unowned[name][0],
             )
         self.unowned = unowned
 
     async def _judge(
-        self, kind: str, found: Object, known: frozenset[LaunchId], unowned: dict[str, str]
+        self,
+        kind: str,
+        found: Object,
+        known: frozenset[LaunchId],
+        unowned: dict[str, tuple[str, datetime]],
     ) -> None:
         launch = _launch(found)
         if launch is None or launch in known:
             return
         metadata = found["metadata"]
         if launch not in self._ended:
-            made = moment(metadata.get("creationTimestamp"))
-            if made is None or self._clock() - made < UNOWNED_FOR:
-                owner = metadata["labels"].get(manifests.OWNER, "nobody")
-                unowned[f"{kind}/{metadata['name']}"] = owner
+            name = f"{kind}/{metadata['name']}"
+            owner = metadata["labels"].get(manifests.OWNER, "nobody")
+            # Counted from when the record was missed: a session may be older than that.
+            unowned[name] = self.unowned.get(name, (owner, self._clock()))
+            if self._clock() - unowned[name][1] < UNOWNED_FOR:
                 return
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
             return

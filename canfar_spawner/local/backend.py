@@ -200,6 +200,8 @@ class LocalBackend:
         """Look at the directory of one launch."""
         path = self._runs / plan.launch
         if not path.is_dir():
+            # Where none can be seen, that one is not seen proves nothing.
+            self._runs.stat()
             return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=datetime.now(UTC))
         return self._evidence(plan.launch, path)
 

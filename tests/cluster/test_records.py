@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,6 +32,12 @@ def answer_of(visitor: Visitor, session: str) -> httpx.Response:
         headers={"Authorization": f"Bearer {visitor.token}"},
         timeout=30,
     )
+
+
+def state(hub: ClusterHub, session: str) -> Any:
+    """Give what the hub has stored to find a session again."""
+    (row,) = hub.rows(f"select state from spawners where name = '{session}'")  # noqa: S608 - our own
+    return json.loads(row[0])
 
 
 def secrets_of(hub: ClusterHub, session: str) -> list[str]:
@@ -118,3 +125,20 @@ def test_what_is_nobodys_is_not_touched(own_hub: ClusterHub) -> None:
     wait_for(lambda: "leftover" not in names(), "a sweep", seconds=300)
     assert "secret/foreign" in names().split()
     hub.cluster.kubectl("delete", "secret", "--namespace", SESSIONS, "foreign")
+
+
+def test_a_session_ends_when_its_time_is_over(tmp_path: Path, cluster: Cluster) -> None:
+    lifetimes = {"interactive": "PT20S"}
+    with running_cluster_hub(
+        tmp_path / "data", cluster=cluster, catalogue={"lifetimes": lifetimes}
+    ) as hub:
+        ada = hub.sign_in("ada")
+        assert ada.launch("mayfly01", container="probe").status_code in (201, 202)
+        wait_for(lambda: "mayfly01" in hub.launches(), "it to start")
+        ends = datetime.fromisoformat(state(hub, "mayfly01")["canfar"]["plan"]["ends"])
+        wait_for(lambda: "mayfly01" not in hub.launches(), "its end", seconds=300)
+        assert datetime.now(UTC) >= ends, "never earlier than promised"
+        wait_for(
+            lambda: "reached the end of its lifetime" in ada.client.get("/hub/home").text,
+            "the reason on the home page",
+        )

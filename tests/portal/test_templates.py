@@ -497,34 +497,3 @@ def test_pages_before_sign_in_show_no_session(draw: Drawer) -> None:
         html = draw.html(name, user=None)
         assert "/hub/api/" not in html
         assert 'id="user-menu"' not in html
-
-
-def test_only_constants_and_the_operators_own_form_are_trusted() -> None:
-    trusting = {
-        path.relative_to(TEMPLATES).as_posix(): path.read_text().count("| safe")
-        for path in TEMPLATES.rglob("*.html")
-        if "| safe" in path.read_text()
-    }
-    assert trusting == {"canfar/icons.html": 1, "login.html": 1}
-
-
-def test_what_ended_of_itself_says_why_and_offers_another(draw: Drawer) -> None:
-    row = ended(
-        "photometry",
-        reason="The session used more than its memory and was ended.",
-        advice="Launch it again with more memory.",
-        detail="Exit code 137.",
-    )
-    page = draw.page("home.html", home=home(sessions=(), ended=(row,)))
-    text = " ".join(element.text for element in page.elements)
-    for told in ("Recently ended", row.name, row.reason, row.advice, "(Exit code 137.)"):
-        assert told in text
-    again = next(each for each in page.all("a") if each.text.strip() == "Launch again")
-    assert again.attributes["href"] == row.again_url
-    live = next(each for each in page.all("section") if "data-live" in each.attributes)
-    assert live.attributes["aria-labelledby"] == "sessions-title"
-
-
-def test_where_nothing_ended_nothing_is_said(draw: Drawer) -> None:
-    page = draw.page("home.html", home=home(ended=()))
-    assert "ended-title" not in {each.attributes.get("id") for each in page.elements}
