@@ -1,7 +1,7 @@
 """From the click on Launch to a usable notebook on a cluster, beside stock KubeSpawner and the bare pod.
 
 ``make -s bench-cluster`` or ``python bench/click_to_usable_cluster.py [--rounds N]``: two real hubs
-with the same image, sizes and storage, and a pod without a hub, take turns; a table of medians and
+with the same image, sizes and storage, and pods that kubectl makes, take turns; a table of medians and
 their ratios is printed. The test cluster is started where it does not run, and stays.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from typing_extensions import override
 
 from tests.support.cluster import images, lifecycle, site
 from tests.support.cluster.cluster import Cluster, run_directory
@@ -31,6 +32,7 @@ from tests.support.cluster_hub import ClusterHub, proxy_on_path, running_cluster
 from tests.support.hub import ROOT, Visitor, free_port
 
 NAMESPACE = "bench"
+HOME = "/arc/home/bench"
 UID = 10101
 """The user of the stock and the bare pod, who owns a home on the same storage."""
 DEADLINE = 120.0
@@ -61,13 +63,13 @@ c.KubeSpawner.cpu_limit = {cores_limit}
 c.KubeSpawner.mem_guarantee = "{memory_request}G"
 c.KubeSpawner.mem_limit = "{memory_limit}G"
 c.KubeSpawner.uid = c.KubeSpawner.gid = {uid}
-c.KubeSpawner.environment = {{"HOME": "/arc/home/bench"}}
+c.KubeSpawner.environment = {{"HOME": {user_home!r}}}
 c.KubeSpawner.volumes = [
     {{"name": "arc", "persistentVolumeClaim": {{"claimName": "arc"}}}},
     {{"name": "scratch", "emptyDir": {{}}}},
 ]
 c.KubeSpawner.volume_mounts = [
-    {{"name": "arc", "mountPath": "/arc/home/bench", "subPath": "home/bench"}},
+    {{"name": "arc", "mountPath": {user_home!r}, "subPath": "home/bench"}},
     {{"name": "scratch", "mountPath": "/scratch"}},
 ]
 c.JupyterHub.load_roles = [
@@ -87,7 +89,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def prepare(cluster: Cluster) -> None:
-    """Apply what our site applies, and a namespace with the same storage for the other two."""
+    """Apply what our site applies, and a namespace with the same storage for the others."""
     site.prepare(cluster)
     home = cluster.arc / "home" / "bench"
     home.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,7 @@ def prepare(cluster: Cluster) -> None:
 
 
 def pods_are_gone(cluster: Cluster) -> bool:
-    """Say whether no pod of any of the three is left."""
+    """Say whether no pod of any of them is left."""
     return not any(
         cluster.kubectl("get", "pods", "--namespace", namespace, "--output", "name").strip()
         for namespace in (NAMESPACE, site.SESSIONS)
@@ -139,21 +141,24 @@ class Stock:
 
     def __init__(self, home: Path, cluster: Cluster, client: httpx.Client) -> None:
         self._client = client
-        self._port, self._token = free_port(), secrets.token_hex(16)
+        self._port, self.token = free_port(), secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self._port}"
+        hub_port = free_port()
+        self.api = f"http://{cluster.addresses.bridge}:{hub_port}/hub/api"
         config = home / "config.py"
         config.write_text(
             _STOCK.format(
                 password=secrets.token_hex(8),
                 port=self._port,
-                hub_port=free_port(),
+                hub_port=hub_port,
                 proxy_port=free_port(),
                 bridge=cluster.addresses.bridge,
                 home=home,
                 namespace=NAMESPACE,
                 image=images.reference("notebook"),
                 uid=UID,
-                token=self._token,
+                user_home=HOME,
+                token=self.token,
                 **_SIZES,
             )
         )
@@ -180,33 +185,40 @@ class Stock:
 
     def measure(self, session: str) -> float:
         """Give the seconds from the click to usable."""
-        return launch(self._client, self.url, self._token, session, {})
+        return launch(self._client, self.url, self.token, session, {})
 
     def stop(self, session: str) -> None:
         """End it."""
         self._client.request(
             "DELETE",
             f"{self.url}/hub/api/users/ada/servers/{session}",
-            headers={"Authorization": f"Bearer {self._token}"},
+            headers={"Authorization": f"Bearer {self.token}"},
             json={"remove": True},
         ).raise_for_status()
 
 
 class Bare:
-    """A pod without any hub: kubectl makes it, its JupyterLab lets anybody in."""
+    """A pod that kubectl makes: a JupyterLab without a hub, which lets anybody in."""
 
-    title = "bare pod, kubectl and `jupyter lab`"
+    title = "bare pod, `jupyter lab`"
 
     def __init__(self, cluster: Cluster, client: httpx.Client) -> None:
         self._cluster, self._client = cluster, client
+
+    def _program(self, _session: str) -> tuple[list[str], dict[str, str]]:
+        command = ["jupyter", "lab", "--no-browser", "--ip=0.0.0.0", "--port=8888"]
+        return [*command, "--IdentityProvider.token="], {}
+
+    def _request(self, _session: str) -> tuple[str, dict[str, str]]:
+        return "/api/status", {}
 
     def _pod(self, name: str) -> dict[str, Any]:
         sizes = {
             bound: {"cpu": str(_SIZES[f"cores_{word}"]), "memory": f"{_SIZES[f'memory_{word}']}Gi"}
             for bound, word in (("requests", "request"), ("limits", "limit"))
         }
-        command = ["jupyter", "lab", "--no-browser", "--ip=0.0.0.0", "--port=8888"]
-        home = "/arc/home/bench"
+        command, variables = self._program(name)
+        variables = {"HOME": HOME, **variables}
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -220,11 +232,11 @@ class Bare:
                         "name": "notebook",
                         "image": images.reference("notebook"),
                         "imagePullPolicy": "IfNotPresent",
-                        "command": [*command, "--IdentityProvider.token="],
-                        "env": [{"name": "HOME", "value": home}],
+                        "command": command,
+                        "env": [{"name": key, "value": text} for key, text in variables.items()],
                         "resources": sizes,
                         "volumeMounts": [
-                            {"name": "arc", "mountPath": home, "subPath": "home/bench"},
+                            {"name": "arc", "mountPath": HOME, "subPath": "home/bench"},
                             {"name": "scratch", "mountPath": "/scratch"},
                         ],
                     }
@@ -239,6 +251,7 @@ class Bare:
     def measure(self, session: str) -> float:
         """Give the seconds from kubectl's start until the pod is Ready and has answered."""
         manifest = json.dumps(self._pod(session))
+        path, headers = self._request(session)
         where = ("--namespace", NAMESPACE)
         started = time.perf_counter()
         self._cluster.kubectl("create", "--filename", "-", input=manifest)
@@ -250,7 +263,8 @@ class Bare:
 
         def answers() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                return self._client.get(f"http://{address}:8888/api/status").status_code == 200
+                url = f"http://{address}:8888{path}"
+                return self._client.get(url, headers=headers).status_code == 200
             return False
 
         wait_for(answers, f"the pod {session} to answer")
@@ -259,6 +273,38 @@ class Bare:
     def stop(self, session: str) -> None:
         """End it."""
         self._cluster.kubectl("delete", "pod", session, "--namespace", NAMESPACE, "--wait=false")
+
+
+class BareSingleuser(Bare):
+    """The same with the program that both hubs start, which asks the stock hub who somebody is."""
+
+    title = "bare pod, `jupyterhub-singleuser`"
+
+    def __init__(self, cluster: Cluster, client: httpx.Client, stock: Stock) -> None:
+        super().__init__(cluster, client)
+        self._stock = stock
+
+    @override
+    def _program(self, session: str) -> tuple[list[str], dict[str, str]]:
+        prefix = f"/user/ada/{session}/"
+        return ["jupyterhub-singleuser"], {
+            "JUPYTERHUB_API_TOKEN": self._stock.token,
+            "JUPYTERHUB_API_URL": self._stock.api,
+            "JUPYTERHUB_ACTIVITY_URL": f"{self._stock.api}/users/ada/activity",
+            "JUPYTERHUB_BASE_URL": "/",
+            "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-ada-{session}",
+            "JUPYTERHUB_DEFAULT_URL": "/lab",
+            "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps([f"access:servers!server=ada/{session}"]),
+            "JUPYTERHUB_SERVER_NAME": session,
+            "JUPYTERHUB_SERVICE_PREFIX": prefix,
+            "JUPYTERHUB_SERVICE_URL": f"http://0.0.0.0:8888{prefix}",
+            "JUPYTERHUB_USER": "ada",
+        }
+
+    @override
+    def _request(self, session: str) -> tuple[str, dict[str, str]]:
+        headers = {"Authorization": f"Bearer {self._stock.token}"}
+        return f"/user/ada/{session}/api/status", headers
 
 
 def launch(
@@ -285,7 +331,7 @@ def launch(
 
 
 @contextlib.contextmanager
-def contenders(place: Path, cluster: Cluster) -> Iterator[tuple[Ours, Stock, Bare]]:
+def contenders(place: Path, cluster: Cluster) -> Iterator[tuple[Ours | Stock | Bare, ...]]:
     """Run both hubs for the length of a block."""
     home = place / "stock"
     home.mkdir()
@@ -295,7 +341,12 @@ def contenders(place: Path, cluster: Cluster) -> Iterator[tuple[Ours, Stock, Bar
     ):
         stock = Stock(home, cluster, client)
         try:
-            yield Ours(hub, hub.sign_in("ada"), client), stock, Bare(cluster, client)
+            yield (
+                Ours(hub, hub.sign_in("ada"), client),
+                stock,
+                Bare(cluster, client),
+                BareSingleuser(cluster, client, stock),
+            )
         finally:
             stock.end()
             cluster.kubectl(
@@ -315,13 +366,13 @@ def run(rounds: int) -> int:
     loads = []
     with (
         tempfile.TemporaryDirectory() as name,
-        contenders(Path(name), cluster) as all_three,
+        contenders(Path(name), cluster) as everybody,
     ):
-        times: dict[str, list[float]] = {each.title: [] for each in all_three}
+        times: dict[str, list[float]] = {each.title: [] for each in everybody}
         for turn in range(rounds + 1):
             # Who begins changes, so that nobody always comes after the same one's end.
-            first = turn % len(all_three)
-            for each in (*all_three[first:], *all_three[:first]):
+            first = turn % len(everybody)
+            for each in (*everybody[first:], *everybody[:first]):
                 session = f"bench{turn:03d}"
                 took = each.measure(session)
                 each.stop(session)
