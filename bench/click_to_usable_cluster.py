@@ -37,7 +37,7 @@ UID = 10101
 """The user of the stock and the bare pod, who owns a home on the same storage."""
 DEADLINE = 120.0
 _LOOK_EVERY = 0.02
-_SIZES = site.PROBE_SIZES["flexible"]
+_SIZES: Any = site.PROBE_SIZES["flexible"]
 
 _STOCK = """
 c = get_config()
@@ -126,7 +126,7 @@ class Ours:
 
     def measure(self, session: str) -> float:
         """Give the seconds from the click to usable."""
-        options = {"container": "notebook"}
+        options: dict[str, object] = {"container": "notebook"}
         return launch(self._client, self._hub.url, self._ada.token, session, options)
 
     def stop(self, session: str) -> None:
