@@ -15,7 +15,7 @@ from tests.conftest import Need
 from tests.support.cluster import site
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster_hub import ClusterHub, running_cluster_hub
-from tests.support.hub import ROOT, Visitor
+from tests.support.hub import ROOT
 
 __all__ = ["chromium", "context", "page"]
 
@@ -56,18 +56,6 @@ def hub(data_directory: Path, cluster: Cluster) -> Iterator[ClusterHub]:
     """Run a hub with the rights of its own account for the tests of a module."""
     with running_cluster_hub(data_directory, cluster=cluster) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def ada(hub: ClusterHub) -> Visitor:
-    """Sign in as ada, of the projects demo and survey."""
-    return hub.sign_in("ada")
-
-
-@pytest.fixture(scope="module")
-def ben(hub: ClusterHub) -> Visitor:
-    """Sign in as ben, of the project survey."""
-    return hub.sign_in("ben")
 
 
 @pytest.fixture(scope="session")

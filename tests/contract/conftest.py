@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import Hub, Visitor, running_hub
+from tests.support.hub import Hub, running_hub
 
 ON_CLUSTER = bool(os.environ.get("CANFAR_CLUSTER"))
 
@@ -25,9 +25,3 @@ def hub(data_directory: Path, probe_catalogue: Path) -> Iterator[Hub]:
     environ = {"CANFAR_HUB_CATALOGUE": str(probe_catalogue)}
     with running_hub(data_directory, environ=environ) as local:
         yield local
-
-
-@pytest.fixture(scope="module")
-def ada(hub: Hub) -> Visitor:
-    """Sign in as ada, of the projects demo and survey."""
-    return hub.sign_in("ada")

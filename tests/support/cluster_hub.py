@@ -8,20 +8,17 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from canfar_spawner.kubernetes.manifests import INSTANCE, LAUNCH, SESSION
 from canfar_spawner.local import environments
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.site import SESSIONS, hub_kubeconfig, write_catalogue
-from tests.support.hub import ROOT, Hub, free_port, wait_for
+from tests.support.hub import ROOT, Hub, free_port
 
 CONFIG = ROOT / "hub_config" / "kubernetes.py"
 
@@ -77,25 +74,8 @@ class ClusterHub(Hub):
             "CANFAR_HUB_PASSWORD": self.password,
             **self.environ,
         }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "--config", str(self.config)],
-                cwd=private,
-                env=environ,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-        def answers() -> bool:
-            assert self.process is not None
-            if self.process.poll() is not None:
-                raise AssertionError(f"the hub ended at its start:\n{self.log.read_text()[-4000:]}")
-            with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{self.url}/hub/health", timeout=5).status_code == 200
-            return False
-
-        wait_for(answers, "the hub to answer")
+        command = [sys.executable, "-m", "jupyterhub", "--config", str(self.config)]
+        self.begin(command, environ, cwd=private)
 
     def pid(self) -> int:
         """Give the process id of JupyterHub itself."""

@@ -108,14 +108,14 @@ class Hub:
             "CANFAR_HUB_PREPARE": "none",
             **self.environ,
         }
+        command = [str(Path(sys.executable).parent / "canfar-hub"), "run"]
+        self.begin(command, environ, cwd=ROOT)
+
+    def begin(self, command: list[str], environ: dict[str, str], *, cwd: Path) -> None:
+        """Start its process and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "canfar-hub"), "run"],
-                cwd=ROOT,
-                env=environ,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+                command, cwd=cwd, env=environ, stdout=log, stderr=log, start_new_session=True
             )
 
         def answers() -> bool:
