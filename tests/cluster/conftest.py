@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,8 +71,3 @@ def screenshots() -> Path:
     path = ROOT / ("docs/images" if keep else "build/screenshots")
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def sentence(html: str) -> str:
-    """Give the words of a page, without its tags."""
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
