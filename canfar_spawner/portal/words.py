@@ -30,7 +30,9 @@ PHASES: dict[Phase, tuple[str, str]] = {
     Phase.READY: ("Ready", "The session opens by itself."),
 }
 
-STILL_COUNTED = "How it is cannot be asked now. It is taken to be running, and is not touched."
+STILL_COUNTED = (
+    "The platform cannot see this session now. It counts as running; nothing of it is ended."
+)
 """Of a session whose back end does not answer."""
 
 
