@@ -47,6 +47,8 @@ def _cluster(*words: str) -> tuple[str, ...]:
 IMAGES = ("hub", "notebook", "astroml", "probe", "hostile")
 
 
+ON_CLUSTER = ("tests/cluster", "tests/contract")
+
 STAGES = {
     "lint": Stage(
         "format, lint, types, import rules",
@@ -77,7 +79,9 @@ STAGES = {
         (
             _cluster("up"),
             (str(BIN / "python"), "-m", "tests.support.cluster.images", *IMAGES),
-            _cluster("exec", "--", *_pytest("tests/cluster", "tests/contract", "-m", "not long")),
+            # Apart: the browser's driver keeps an event loop running for as long as it lives.
+            _cluster("exec", "--", *_pytest(*ON_CLUSTER, "-m", "not long and not browser")),
+            _cluster("exec", "--", *_pytest("tests/cluster", "-m", "browser and not long")),
             _cluster("down"),
         ),
         needs_programs=True,

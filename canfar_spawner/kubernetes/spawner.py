@@ -15,7 +15,7 @@ from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.catalogue import Container
 from canfar_spawner.core.errors import SessionError
 from canfar_spawner.core.plan import SessionPlan
-from canfar_spawner.core.status import Evidence, Life, Phase, Reason
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason, is_over
 from canfar_spawner.core.variables import start_url
 from canfar_spawner.hub.mixin import SessionSpawnerMixin
 from canfar_spawner.kubernetes.backend import KubernetesBackend
@@ -153,6 +153,9 @@ class CanfarSpawner(SessionSpawnerMixin, KubeSpawner):  # type: ignore[misc] # n
     @override
     async def poll(self) -> int | None:
         """Say whether the session has ended, and end one whose time is over."""
+        if self.evidence.reason is Reason.EXPIRED and is_over(self.evidence):
+            # Looked at again, it would only be gone.
+            return 0
         status: int | None = await super().poll()
         plan = self.plan
         if status is not None or not self.managed or plan is None or not self.ready:
