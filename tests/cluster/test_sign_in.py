@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,19 @@ class OpenIdClusterHub(SignIn, ClusterHub):
     """A hub on the cluster whose accounts are a provider's."""
 
 
+def _clear_homes(cluster: Cluster) -> None:
+    """Remove the homes: a provider has uids of its own, and a home is never given to another uid."""
+    for home in (cluster.arc / "home").glob("*"):
+        shutil.rmtree(home)
+
+
 @pytest.fixture(scope="module")
 def running(
     data_directory: Path, cluster: Cluster, need: Need
 ) -> Iterator[tuple[SignIn, Provider]]:
     how = "get it with: python3 -m canfar_spawner.local.build prepare openid"
     need("openid", environments.is_ready("openid"), how)
+    _clear_homes(cluster)
     hub = OpenIdClusterHub(data_directory, cluster=cluster)
     hub.environ = {"CANFAR_HUB_SIGN_IN": "oidc"}
     with with_provider(hub) as provider:
@@ -44,3 +52,4 @@ def running(
         admin.wait_ready("puller01")
         admin.stop("puller01")
         yield hub, provider
+    _clear_homes(cluster)
