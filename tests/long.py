@@ -122,7 +122,9 @@ def on_cluster(module: str) -> int:
 def main() -> int:
     """Run one part and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["debian", "debian-test", "core", *_ON_CLUSTER])
+    parser.add_argument(
+        "part", choices=["debian", "debian-test", "core", "kubernetes", *_ON_CLUSTER]
+    )
     parser.add_argument("--suite", default="bookworm", choices=["bookworm", "trixie"])
     parser.add_argument("--user", default="root")
     arguments = parser.parse_args()
@@ -130,6 +132,9 @@ def main() -> int:
         environ = {**os.environ, "HYPOTHESIS_PROFILE": "long"}
         command = [sys.executable, "-m", "pytest", "-q", "tests/core"]
         return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
+    if arguments.part == "kubernetes":
+        command = [sys.executable, "-m", "pytest", "-q", "tests/kubernetes", "-m", "long"]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
     if arguments.part in _ON_CLUSTER:
         return on_cluster(_ON_CLUSTER[arguments.part])
     if os.geteuid() != 0:

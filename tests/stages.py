@@ -71,7 +71,7 @@ STAGES = {
     "browser": Stage("the real hub in Chromium", (_pytest("tests/browser"),)),
     "kubernetes": Stage(
         "manifests, and the client beside a real API server",
-        (_pytest("tests/manifests", "tests/kubernetes"),),
+        (_pytest("tests/manifests", "tests/kubernetes", "-m", "not long"),),
         needs_programs=True,
     ),
     "cluster": Stage(

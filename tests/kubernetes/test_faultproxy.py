@@ -101,6 +101,8 @@ async def test_a_dropped_answer_is_of_a_request_that_was_carried_out(
     assert await client.get("pods", namespace, "a", budget())
 
 
+# Failed once under load for a cause that was not found; the proxy logs it now.
+@pytest.mark.long
 async def test_other_ways_of_failing(proxy: FaultProxy) -> None:
     async with httpx.AsyncClient(base_url=proxy.url, timeout=1) as raw:
         proxy.add(Fault("status", path="/version", status=429, retry_after=3, times=1))
