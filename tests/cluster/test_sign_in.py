@@ -24,6 +24,9 @@ __all__ = [
     "test_without_a_uid_nothing_is_launched",
 ]
 
+# Marks do not come along with what is imported.
+pytestmark = pytest.mark.browser
+
 
 @dataclass
 class OpenIdClusterHub(SignIn, ClusterHub):
