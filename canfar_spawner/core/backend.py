@@ -23,6 +23,8 @@ class Secrets(Frozen):
     env: tuple[tuple[str, SecretStr], ...] = ()
     """The owner's variables and the hub's own, tokens included."""
     credentials: RegistryCredentials | None = None
+    application: SecretStr | None = None
+    """What the gateway and the application behind it share, and nobody else knows."""
 
 
 class BackendEvent(Frozen):
@@ -44,6 +46,16 @@ class Use(Frozen):
     at: datetime
 
 
+class Free(Frozen):
+    """Machines that have equally much left, which they have promised to nobody."""
+
+    nodes: int = 1
+    cores: Decimal
+    memory: int
+    """Bytes."""
+    gpus: int = 0
+
+
 class Capacity(Frozen):
     """What there is, and what is taken."""
 
@@ -54,6 +66,8 @@ class Capacity(Frozen):
     memory_taken: int
     gpus: int = 0
     gpus_taken: int = 0
+    free: tuple[Free, ...] = ()
+    """What is left on each machine, as far as the back end knows who has what."""
 
 
 class Preparation(Frozen):
@@ -75,6 +89,14 @@ class Unclaimed(Frozen):
     """With which it speaks to the hub."""
 
 
+class Recovered(Frozen):
+    """A launch as the back end itself remembers it, for a manager that has lost its records."""
+
+    plan: SessionPlan
+    ends: datetime
+    """As last extended."""
+
+
 class Offer(Frozen):
     """Whether a back end can run a container now, and if not, why and what would help."""
 
@@ -84,6 +106,8 @@ class Offer(Frozen):
     command: str = ""
     """What an operator runs to make it available."""
     preparation: Preparation | None = None
+    notice: str = ""
+    """What whoever starts it should know, in a sentence."""
 
 
 class Backend(Protocol):
@@ -138,8 +162,21 @@ class Backend(Protocol):
         """Find what runs for a user without being among the launches that are known."""
         ...
 
-    async def logs(self, launch: LaunchId, *, lines: int) -> str:
-        """Give the last lines of its output."""
+    async def extend(self, plan: SessionPlan, until: datetime) -> None:
+        """Keep a new end with the launch itself; one that is gone is left alone.
+
+        Raises
+        ------
+        Unavailable
+        """
+        ...
+
+    async def plans(self) -> Mapping[LaunchId, Recovered]:
+        """Give the plan and the promised end of everything that left a trace."""
+        ...
+
+    async def logs(self, launch: LaunchId, *, lines: int | None = None) -> str:
+        """Give the last lines of its output, or all of it: at most the last 8 MB."""
         ...
 
     async def events(self, launch: LaunchId) -> tuple[BackendEvent, ...]:

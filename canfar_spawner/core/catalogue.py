@@ -33,6 +33,8 @@ class LocalProgram(Frozen):
     """A local environment, built from ``images/<name>``."""
     command: tuple[str, ...] = ()
     """The program and its arguments; ``{port}`` or ``{socket}`` stand for where to listen."""
+    needs: tuple[str, ...] = ()
+    """Programs that the machine itself must have for it."""
     missing: str = ""
     """Why it cannot run here, where it cannot."""
     get: str = ""
@@ -43,9 +45,11 @@ class Container(Frozen):
     """A catalogue entry: what a person chooses."""
 
     name: Word
-    title: Annotated[str, Field(min_length=1, max_length=60)]
+    title: Annotated[str, Field(min_length=1, max_length=60)] = ""
+    """By default its name."""
     description: Sentence
-    icon: Word
+    icon: Word = ""
+    """By default that of its first kind."""
     kinds: Annotated[tuple[SessionKind, ...], Field(min_length=1)]
     """The first is what a launch without a kind gets."""
     image: str
@@ -65,6 +69,21 @@ class Container(Frozen):
     local: LocalProgram | None = None
     kubespawner_override: dict[str, Any] = Field(default_factory=dict)
     """Traits an administrator sets for this container on a cluster, applied last."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_already(cls, data: Any) -> Any:
+        """Fill in what follows from the rest; what is wrong with the rest is said later."""
+        if not isinstance(data, dict):
+            return data
+        name, kinds = data.get("name"), data.get("kinds")
+        filled: dict[str, Any] = {}
+        if isinstance(name, str) and name:
+            filled["title"] = f"{name[0].upper()}{name[1:].replace('-', ' ')}"
+        for kind, spec in KINDS.items():
+            if isinstance(kinds, (list, tuple)) and kinds and kinds[0] == kind:
+                filled["icon"] = spec.icon
+        return filled | data
 
     @field_validator("aliases")
     @classmethod
@@ -130,6 +149,11 @@ class Container(Frozen):
             field=field,
             allowed=names,
         )
+
+    def entry_of(self, kind: SessionKind) -> Entry:
+        """Say who answers at the address of a session of this container."""
+        both = {KINDS[kind].entry, self.entry}
+        return Entry.DIRECT if both == {Entry.DIRECT} else Entry.GATEWAY
 
     def permits(self, groups: frozenset[str]) -> bool:
         """Say whether a user of these groups may start it."""

@@ -146,6 +146,8 @@ class Unavailable(PlatformError):
 
     code = "unavailable"
     status = 503
+    retry_after = 5
+    """Seconds after which it is worth another try."""
 
 
 class Refused(PlatformError):

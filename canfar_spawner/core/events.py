@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.names import LaunchId, SessionId
+from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.status import Phase, Reason
 
 
@@ -31,3 +32,11 @@ class SessionEvent(Frozen):
     reason: Reason = Reason.NONE
     by: str = "hub"
     """Who caused it: a user's name, or a part of the platform."""
+    plan: SessionPlan | None = None
+    """What was asked for; of `What.ASKED` alone, and of the form of today alone."""
+    url: str = ""
+    """Where the session is opened, absolute; of `What.ASKED` alone."""
+    detail: str = ""
+    """What the back end said beyond the reason; of `What.ENDED` alone, as are the last two."""
+    exit_code: int | None = None
+    node: str = ""

@@ -37,6 +37,41 @@ class IdleRule(StrEnum):
     NEVER = "never"
 
 
+class Transport(StrEnum):
+    """What the gateway and an application say to each other."""
+
+    HTTP = "http"
+    STREAM = "stream"
+    """Bytes of a socket, which the gateway shows as one WebSocket: VNC."""
+
+
+class Application(Frozen):
+    """How a kind's application is started and spoken to behind the gateway.
+
+    In ``argv``, ``env`` and ``secret_header`` these stand for what is known at the start:
+    ``{port}`` and ``{socket}`` where to listen, ``{prefix}`` the session's address without host,
+    ``{arc}`` the directory that holds homes and projects, ``{home}``, ``{projects}`` and
+    ``{scratch}``, ``{start}`` the directory to begin in, ``{private}`` the session's own directory,
+    ``{threads}`` how many threads to use, and ``{secret}``, in the header alone, what gateway and
+    application share.
+    """
+
+    argv: tuple[str, ...] = ()
+    """Program and arguments; empty means the image's own."""
+    env: tuple[tuple[str, str], ...] = ()
+    secret_env: str = ""
+    """The variable in which the application is told the secret; empty: it takes none."""
+    secret_header: tuple[str, str] | None = None
+    """The header in which the gateway shows it the secret: name and value."""
+    transport: Transport = Transport.HTTP
+    pages: str = ""
+    """The gateway's own pages in front of it, by name; empty: the application's."""
+    rewrites: tuple[str, ...] = ()
+    """What the gateway changes in its answers beyond the path prefix, by name."""
+    beats: tuple[str, ...] = ()
+    """What its page says on a WebSocket again and again, without anybody at it: up to eight letters."""
+
+
 class KindSpec(Frozen):
     """Everything that differs from kind to kind, so that no other code asks which it is."""
 
@@ -58,7 +93,20 @@ class KindSpec(Frozen):
     has_command: bool
     """Whether ``cmd`` and ``args`` mean anything."""
     idle: IdleRule
+    page: str = "/"
+    """The page that a session opens with, below its address."""
+    open_page: str = ""
+    """The same where a file is to be opened: ``{view}`` is its path in JupyterLab's view, ``{path}``
+    its own path, ``{folder}`` its directory below the one that holds homes and projects, ``{name}``
+    its name; empty: nothing opens files."""
+    open_endings: tuple[str, ...] = ()
+    """How the names of files end that it is for; none: it is for every file."""
+    application: Application = Application()
+    """What is behind the gateway, where there is one."""
 
+
+FITS: Final = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+"""How the names of files with images end that every viewer here can show."""
 
 _BOTH = (ResourceMode.FLEXIBLE, ResourceMode.FIXED)
 
@@ -75,6 +123,23 @@ KINDS: Final[dict[SessionKind, KindSpec]] = {
         interactive=True,
         has_command=False,
         idle=IdleRule.KERNELS,
+        page="/lab",
+        open_page="/lab/tree/{view}",
+        # For an image that carries nothing of the platform; any other answers for itself.
+        application=Application(
+            argv=(
+                "jupyter",
+                "lab",
+                "--no-browser",
+                "--ServerApp.ip=127.0.0.1",
+                "--ServerApp.port={port}",
+                "--ServerApp.port_retries=0",
+                "--ServerApp.base_url={prefix}",
+                "--ServerApp.allow_remote_access=True",
+            ),
+            secret_env="JUPYTER_TOKEN",  # noqa: S106 - the variable's name
+            secret_header=("Authorization", "token {secret}"),
+        ),
     ),
     SessionKind.DESKTOP: KindSpec(
         title="Desktop",
@@ -88,6 +153,9 @@ KINDS: Final[dict[SessionKind, KindSpec]] = {
         interactive=True,
         has_command=False,
         idle=IdleRule.TRAFFIC,
+        application=Application(
+            argv=("canfar-desktop", "{socket}"), transport=Transport.STREAM, pages="desktop"
+        ),
     ),
     SessionKind.CARTA: KindSpec(
         title="CARTA",
@@ -101,6 +169,33 @@ KINDS: Final[dict[SessionKind, KindSpec]] = {
         interactive=True,
         has_command=False,
         idle=IdleRule.TRAFFIC,
+        open_page="/?folder={folder}&file={name}",
+        application=Application(
+            argv=(
+                "carta_backend",
+                "--no_browser",
+                # What it says by itself, its address, has the secret in it.
+                "--verbosity",
+                "3",
+                "--no_log",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "{port}",
+                "--top_level_folder",
+                "{arc}",
+                "--omp_threads",
+                "{threads}",
+                "--enable_scripting",
+                "{start}",
+            ),
+            # Its web server refuses longer headers than 4 kB; an origin may have many cookies.
+            env=(("UWS_HTTP_MAX_HEADERS_SIZE", "32768"),),
+            secret_env="CARTA_AUTH_TOKEN",  # noqa: S106 - the variable's name
+            secret_header=("Authorization", "Bearer {secret}"),
+            rewrites=("carta-config",),
+            beats=("PING",),
+        ),
     ),
     SessionKind.FIREFLY: KindSpec(
         title="Firefly",
@@ -108,12 +203,28 @@ KINDS: Final[dict[SessionKind, KindSpec]] = {
         entry=Entry.GATEWAY,
         port=8080,
         keeps_prefix=True,
-        ready_path="/firefly/",
+        ready_path="/firefly/healthz",
         default_image="firefly",
         modes=(ResourceMode.FLEXIBLE,),
         interactive=True,
         has_command=False,
         idle=IdleRule.TRAFFIC,
+        page="/firefly/",
+        # The page's own interface by address, of the viewer of images: a file of its server.
+        # https://github.com/Caltech-IPAC/firefly, src/firefly/js/api/webApiCommands/ImageCommands.js
+        open_page="/firefly/?api=image&File={path}",
+        open_endings=FITS,
+        application=Application(
+            env=(
+                ("baseURL", "{prefix}"),
+                # What may be opened from its own file dialogue and by ``file_on_server``.
+                ("VISUALIZE_FITS_SEARCH_PATH", "{arc}"),
+                # Of what the container may take; Java needs memory beside its heap.
+                ("INIT_RAM_PERCENT", "10"),
+                ("MAX_RAM_PERCENT", "75"),
+                ("JVM_CORES", "{threads}"),
+            )
+        ),
     ),
     SessionKind.CONTRIBUTED: KindSpec(
         title="Contributed",

@@ -17,7 +17,8 @@ class GroupLimits(Frozen):
     """Limits for the members of a group, where they differ."""
 
     group: str
-    interactive: Count
+    interactive: Count | None = None
+    batch: Count | None = None
 
 
 class Limits(Frozen):
@@ -25,12 +26,26 @@ class Limits(Frozen):
 
     interactive: Count = 3
     """Interactive sessions of one user at the same time."""
+    batch: Count = 500
+    """Batch jobs of one user that wait or run at the same time."""
     groups: tuple[GroupLimits, ...] = ()
 
     def interactive_for(self, groups: frozenset[str]) -> int:
         """Give the highest limit that a user of these groups enjoys."""
-        own = [limit.interactive for limit in self.groups if limit.group in groups]
-        return max([self.interactive, *own])
+        return self._most(
+            self.interactive, [(each.group, each.interactive) for each in self.groups], groups
+        )
+
+    def batch_for(self, groups: frozenset[str]) -> int:
+        """Give the most batch jobs that a user of these groups may have at the same time."""
+        return self._most(self.batch, [(each.group, each.batch) for each in self.groups], groups)
+
+    @staticmethod
+    def _most(
+        everybody: int, by_group: list[tuple[str, int | None]], groups: frozenset[str]
+    ) -> int:
+        own = [most for group, most in by_group if group in groups and most is not None]
+        return max([everybody, *own])
 
 
 class Usage(Frozen):

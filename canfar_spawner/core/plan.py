@@ -40,6 +40,8 @@ class SessionPlan(Frozen):
     resources: ResourcePlan
     storage: StoragePlan
     open: str | None
+    continues: tuple[SessionId, ...] = ()
+    """The sessions in whose place this one is, the last first: their links lead to it."""
     env_names: tuple[str, ...]
     """The variables the owner set; their values travel apart."""
     command: tuple[str, ...]
@@ -140,11 +142,7 @@ def plan_session(
         spec = KINDS[kind]
         image = policy.catalogue.image(container, version)
         title, version_name = container.title, version.name
-        entry = (
-            Entry.DIRECT
-            if spec.entry is Entry.DIRECT and container.entry is Entry.DIRECT
-            else (Entry.GATEWAY)
-        )
+        entry = container.entry_of(kind)
         port = container.port or spec.port
         keeps_prefix = (
             spec.keeps_prefix if container.keeps_prefix is None else (container.keeps_prefix)
@@ -199,6 +197,7 @@ def plan_session(
         resources=resources,
         storage=storage,
         open=opened,
+        continues=request.continues,
         env_names=tuple(name for name, _ in request.env),
         command=command,
         started=now,

@@ -108,6 +108,8 @@ class PodsPolicy(Frozen):
     storage: ArcPolicy = ArcPolicy()
     cvmfs: CvmfsPolicy = CvmfsPolicy()
     volumes: tuple[SiteVolume, ...] = ()
+    gateway_image: str = ""
+    """The gateway's; by default that of the hub's version under the catalogue's registry."""
     placement: Placement = Placement()
     kinds: dict[SessionKind, Placement] = Field(default_factory=dict)
     """Kinds that are placed differently: this in place of `placement`."""

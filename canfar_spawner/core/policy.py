@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from canfar_spawner.core.catalogue import Catalogue, Word
 from canfar_spawner.core.frozen import Frozen
@@ -17,6 +17,8 @@ from canfar_spawner.core.lifetime import Lifetimes
 from canfar_spawner.core.limits import Limits
 from canfar_spawner.core.pods import PodsPolicy
 from canfar_spawner.core.resources import ResourceChoices
+from canfar_spawner.core.retention import Retention
+from canfar_spawner.core.sharing import SharingPolicy
 from canfar_spawner.core.storage import ProjectName, StoragePolicy
 
 
@@ -27,6 +29,21 @@ class Link(Frozen):
     href: Annotated[str, Field(pattern=r"^(https?://|/)[^\s\"'<>\\]*$")]
 
 
+class Maintenance(Frozen):
+    """When the platform, or a part of it, is worked on."""
+
+    begins: AwareDatetime
+    ends: AwareDatetime
+    text: Annotated[str, Field(min_length=1, max_length=300)]
+    """What that means to people, in a sentence or two."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.ends <= self.begins:
+            raise ValueError("it ends before it begins")
+        return self
+
+
 class Branding(Frozen):
     """How the pages introduce themselves."""
 
@@ -34,6 +51,8 @@ class Branding(Frozen):
     logo: Annotated[str, Field(pattern=r"^(https?://|/)[^\s\"'<>\\]*$")] | None = None
     links: tuple[Link, ...] = ()
     announcement: Annotated[str, Field(max_length=300)] = ""
+    maintenance: Maintenance | None = None
+    """Said on every page until it is over."""
 
 
 class Project(Frozen):
@@ -56,6 +75,14 @@ class Resources(Frozen):
         return self.kinds.get(kind, self.default)
 
 
+class Machine(Frozen):
+    """What is decided for a hub of one machine."""
+
+    open_ports: bool = False
+    """Offer programs that listen on a port, which every user of the machine could reach, also
+    where people sign in who may not trust each other."""
+
+
 class SitePolicy(Frozen):
     """The catalogue file, checked: what may be started, how large, for how long."""
 
@@ -68,10 +95,14 @@ class SitePolicy(Frozen):
     resources: Resources = Resources()
     lifetimes: Lifetimes = Lifetimes()
     limits: Limits = Limits()
+    sharing: SharingPolicy = SharingPolicy()
+    history: Retention = Retention()
+    """For how long it is remembered what sessions there were."""
     storage: StoragePolicy = StoragePolicy()
     projects: tuple[Project, ...] = ()
     defaults: dict[SessionKind, Word] = Field(default_factory=dict)
     """The container that the form proposes for a kind."""
+    machine: Machine = Machine()
     pods: PodsPolicy = PodsPolicy()
     """Namespaces, volumes, node selectors, tolerations, priorities, queues and pull secrets."""
 

@@ -15,6 +15,7 @@ from canfar_spawner.core.errors import Invalid, listing, shown
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.images import ImageRef
 from canfar_spawner.core.kinds import SessionKind
+from canfar_spawner.core.names import SessionId, session_id
 from canfar_spawner.core.resources import ResourceMode
 
 FIELDS: Final = (
@@ -30,6 +31,7 @@ FIELDS: Final = (
     "gpus",
     "projects",
     "open",
+    "continues",
     "env",
     "cmd",
     "args",
@@ -42,7 +44,7 @@ SECRET_FIELDS: Final = frozenset({"env", "registry_user", "registry_secret"})
 """Fields whose values are never stored or shown."""
 
 _NUMBERS: Final = ("cores", "memory", "gpus")
-_LISTS: Final = ("projects", "args")
+_LISTS: Final = ("projects", "continues", "args")
 
 _Word = TypeVar("_Word", SessionKind, ResourceMode)
 
@@ -52,6 +54,7 @@ _DECIMAL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?")
 
 _NAME_LENGTH = 80
 _NAME_MARKS = frozenset(" -_.+")
+_MOST_CONTINUED = 20
 _MOST_ENV = 200
 _MOST_ARGS = 1000
 _LONGEST_TEXT = 32_768
@@ -92,6 +95,8 @@ class SessionRequest(Frozen):
     gpus: Decimal | None = None
     projects: tuple[str, ...] | None = None
     open: str | None = None
+    continues: tuple[SessionId, ...] = ()
+    """The sessions in whose place this one is, the last first: their links lead to it."""
     env: tuple[tuple[str, SecretStr], ...] = ()
     cmd: str | None = None
     args: tuple[str, ...] = ()
@@ -177,6 +182,12 @@ def _projects(options: Mapping[str, object]) -> tuple[str, ...] | None:
                 f"{shown(project)} cannot be a project's name: {_WORD_RULE}.", field="projects"
             )
     return value
+
+
+def _continues(options: Mapping[str, object]) -> tuple[SessionId, ...]:
+    value = _strings(options, "continues", most=_MOST_CONTINUED)
+    found = (session_id(each, field="continues") for each in value or ())
+    return tuple(dict.fromkeys(found))
 
 
 def _fits_exec(text: str) -> bool:
@@ -299,6 +310,7 @@ def parse_request(options: object) -> SessionRequest:
         gpus=_number(options, "gpus"),
         projects=_projects(options),
         open=_text(options, "open"),
+        continues=_continues(options),
         env=_env(options),
         cmd=cmd,
         args=args,
@@ -326,8 +338,9 @@ def options_of(request: SessionRequest) -> dict[str, object]:
         options["image"] = str(request.image)
     if request.projects is not None:
         options["projects"] = list(request.projects)
-    if request.args:
-        options["args"] = list(request.args)
+    for field in ("continues", "args"):
+        if texts := getattr(request, field):
+            options[field] = list(texts)
     if request.env:
         options["env"] = {name: value.get_secret_value() for name, value in request.env}
     if request.credentials is not None:

@@ -70,6 +70,8 @@ class Reason(StrEnum):
     PROGRAM_MISSING = "program_missing"
     OUT_OF_MEMORY = "out_of_memory"
     EXPIRED = "expired"
+    IDLE = "idle"
+    REVOKED = "revoked"
     EVICTED = "evicted"
     IMAGE_NOT_FOUND = "image_not_found"
     IMAGE_REFUSED = "image_refused"
@@ -136,6 +138,16 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         sentence="The session reached the end of its lifetime.",
         advice="Home and projects are kept; launch it again to go on.",
         failed=False,
+    ),
+    Reason.IDLE: ReasonText(
+        sentence="Nobody and nothing used the session for as long as the site allows.",
+        advice="Home and projects are kept; launch it again to go on.",
+        failed=False,
+    ),
+    Reason.REVOKED: ReasonText(
+        sentence="Its owner may no longer use what the job was launched with.",
+        advice="Ask the administrators of the account or of the project.",
+        failed=True,
     ),
     Reason.EVICTED: ReasonText(
         sentence="The machine ran short and the session was ended to protect the others.",
@@ -223,6 +235,14 @@ class Evidence(Frozen):
     node: str = ""
     qos: str = ""
     """The class that the cluster gave the session, where there is one."""
+    image_digest: str = ""
+    """What the image's name stood for when it was fetched, where that is known."""
+    started: datetime | None = None
+    """When its program began to run."""
+    finished: datetime | None = None
+    """When its program ended."""
+    peak_memory: int | None = None
+    """The most bytes it had at a time, where the back end tells it after the end."""
     at: datetime | None = None
     """Since when it is so."""
     seen: datetime | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import quote
 
 from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.pods import SiteVolume
 from canfar_spawner.core.resources import GIB, number
 from canfar_spawner.core.storage import ARC_PROJECTS, Area
 
@@ -45,7 +45,9 @@ def suggestions(plan: SessionPlan, places: Places) -> dict[str, str]:
     }
 
 
-def environment(plan: SessionPlan, places: Places, *, path: str = "") -> dict[str, str]:
+def environment(
+    plan: SessionPlan, places: Places, *, path: str = "", volumes: tuple[SiteVolume, ...] = ()
+) -> dict[str, str]:
     """Give a session's environment, without the hub's own and the owner's variables.
 
     Runtime, cache and log files lie outside the home, so that a full home still starts.
@@ -56,6 +58,8 @@ def environment(plan: SessionPlan, places: Places, *, path: str = "") -> dict[st
     places : Places
     path : str
         Where its programs are; empty leaves an image's own.
+    volumes : tuple of SiteVolume
+        What every session of the site has besides.
     """
     resources = plan.resources
     private = PurePosixPath(places.private)
@@ -72,6 +76,7 @@ def environment(plan: SessionPlan, places: Places, *, path: str = "") -> dict[st
         "CANFAR_SESSION_KIND": plan.kind,
         "CANFAR_SESSION_MODE": resources.allocation,
         "CANFAR_SESSION_NAME": plan.name,
+        "CANFAR_STORAGE": storage_facts(plan, volumes),
         "HOME": places.home,
         "JUPYTER_CONFIG_PATH": str(private / "etc"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
@@ -81,6 +86,34 @@ def environment(plan: SessionPlan, places: Places, *, path: str = "") -> dict[st
         "USER": plan.owner,
         "XDG_CACHE_HOME": str(private / "cache"),
     }
+
+
+def storage_facts(plan: SessionPlan, volumes: tuple[SiteVolume, ...] = ()) -> str:
+    """Give what a session may say of its storage, as JSON.
+
+    What becomes of each area's files, and where the other sessions of its owner find them.
+    """
+    storage = plan.storage
+    facts: dict[str, dict[str, object]] = {}
+    for name, area, arc in (
+        ("home", Area.HOME, storage.home),
+        ("projects", Area.PROJECT, ARC_PROJECTS),
+        ("scratch", Area.SCRATCH, ""),
+    ):
+        for mount in storage.find(area)[:1]:
+            facts[name] = {"persistence": mount.persistence, **({"arc": arc} if arc else {})}
+    for mount in storage.find(Area.CVMFS):
+        facts["cvmfs"] = {
+            "title": "CVMFS",
+            "path": mount.path,
+            "persistence": mount.persistence,
+            "read_only": mount.read_only,
+        }
+    for volume in volumes:
+        # What becomes of its files is the site's affair, and not promised anywhere.
+        name = volume.name
+        facts[f"site-{name}"] = {"title": name, "path": volume.path, "read_only": volume.read_only}
+    return json.dumps(facts)
 
 
 def jupyter_config(places: Places) -> str:
@@ -161,17 +194,3 @@ def account_files(plan: SessionPlan) -> tuple[str, str]:
     groups = {group.gid: group.name for group in (*identity.groups, identity.group)}
     group = ["root:x:0:", *(f"{name}:x:{gid}:" for gid, name in groups.items()), "nogroup:x:65534:"]
     return "\n".join([*passwd, ""]), "\n".join([*group, ""])
-
-
-def start_url(plan: SessionPlan) -> str:
-    """Give the page that a notebook session opens with, relative to its address."""
-    if plan.open is None:
-        return "/lab"
-    opened = PurePosixPath(plan.open)
-    home = PurePosixPath(plan.storage.home)
-    if opened.is_relative_to(home):
-        shown = PurePosixPath("home") / opened.relative_to(home)
-    else:
-        shown = PurePosixPath("projects") / opened.relative_to(ARC_PROJECTS)
-    # Quoted, so that no brace of it meets JupyterHub's templates either.
-    return f"/lab/tree/{quote(str(shown))}"
