@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
+from secrets import token_urlsafe
 from typing import Any, TypeVar, cast
 
 from jupyterhub import orm
@@ -16,7 +17,7 @@ from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.errors import Invalid, SessionError, StartFailed
-from canfar_spawner.core.events import SessionEvent, What
+from canfar_spawner.core.events import What
 from canfar_spawner.core.names import SessionId, session_id
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.request import (
@@ -47,6 +48,7 @@ from canfar_spawner.hub.rows import (
     remove_row,
 )
 from canfar_spawner.hub.stopping import stop_when_possible
+from canfar_spawner.hub.telling import event_of
 
 _STATE = "canfar"
 _REDIRECTED_WITHIN = 1.5
@@ -122,6 +124,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """What failed to start, for the page that says so."""
         self.failure: str | None = None
         """Why the start failed, in a sentence."""
+        self.last_words = ""
+        """The last lines that a program wrote which ended before it was ready."""
         self.hindrance = ""
         """Why the session has not ended yet although it was told to, in a sentence."""
         self.evidence = Evidence(life=Life.STARTING)
@@ -131,6 +135,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """With its secrets, from the plan to the start."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_to_end = False
+        self.stopped_alive = False
+        """It was told to end, and had not ended already."""
         super().__init__(**kwargs)
 
     # Options: judged by the gate, applied once more here, stored without secrets.
@@ -284,6 +290,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
                 *(self._request.env if self._request else ()),
             ),
             credentials=self._request.credentials if self._request else None,
+            application=SecretStr(token_urlsafe(32)),
         )
         try:
             if adoption is None:
@@ -303,6 +310,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.platform.release(plan.owner, plan.session)
         self.enter(Phase.READY)
         self.tell(What.READY)
+        if adoption is None:
+            self.platform.starts.add(plan, asyncio.get_running_loop().time() - begun)
         return url
 
     async def _answer(self, plan: SessionPlan) -> str:
@@ -328,7 +337,12 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     async def _failure(self, plan: SessionPlan, evidence: Evidence) -> StartFailed:
         """Keep why a start failed, and give the exception that says so."""
         if is_over(evidence):
-            log = await self.platform.backend.logs(plan.launch, lines=20)
+            try:
+                log = await self.platform.backend.logs(plan.launch, lines=20)
+                self.last_words = log
+            except SessionError as error:
+                # Why it failed is known; only its last words are not.
+                log = error.detail or error.sentence
             self.log.warning("The last lines of %s:\n%s", self._log_name, log)
         if evidence.reason is Reason.FINISHED:
             # It should not have finished before it answered.
@@ -401,6 +415,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         if self.plan is not None:
             known = is_over(self.evidence) or self.failure is not None
             self._asked_to_end = True
+            self.stopped_alive = not known
             await stop_when_possible(self, self.plan)
             if not known:
                 # Why it ended may not be told again once nothing of it is left.
@@ -411,7 +426,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     async def run_post_stop_hook(self) -> None:
         """Write down why the session ended and see that nothing of it stays behind."""
         if self.plan is not None:
-            self.tell(What.ENDED, reason=self.evidence.reason)
+            self.tell(What.ENDED)
             self.platform.ended.add(self.plan.launch)
             self.platform.release(self.plan.owner, self.plan.session)
             if not self._asked_to_end and is_over(self.evidence):
@@ -440,28 +455,10 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def tell(
-        self,
-        what: What,
-        *,
-        phase: Phase | None = None,
-        reason: Reason = Reason.NONE,
-        by: str = "hub",
-    ) -> None:
+    def tell(self, what: What, *, phase: Phase | None = None, by: str = "hub") -> None:
         """Put an event into the outbox."""
         if self.plan is not None:
-            self.platform.outbox.append(
-                SessionEvent(
-                    launch=self.plan.launch,
-                    owner=self.plan.owner,
-                    session=self.plan.session,
-                    at=self.platform.clock(),
-                    what=what,
-                    phase=phase,
-                    reason=reason,
-                    by=by,
-                )
-            )
+            self.platform.outbox.append(event_of(self, self.plan, what, phase=phase, by=by))
 
     # What pages show.
 
@@ -470,7 +467,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         if self.plan is None:
             return None
         url = f"{self.user.base_url}{self.name}/" if self.name else self.user.base_url
-        return session_view(self.plan, self.evidence, answers=bool(self.ready), url=url)
+        plan = self.plan.model_copy(update={"ends": self.platform.news.ends(self.plan)})
+        return session_view(plan, self.evidence, answers=bool(self.ready), url=url)
 
     def _position(self, phase: Phase) -> int:
         phases = self.expected_phases

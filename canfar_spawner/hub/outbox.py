@@ -5,19 +5,24 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from canfar_spawner.core.events import SessionEvent
 
-_MOST_AT_ONCE = 200
+_MOST_AT_ONCE: Final = 200
+_BYTES_AT_ONCE: Final = 400_000
+"""The session manager takes requests of up to a megabyte."""
 
 
 class Outbox:
     """Events as JSON lines in a file of the hub's data directory.
 
     An event is written before the hub forgets what it is about, so that killing the hub loses
-    none. It may be delivered twice; the receiver tells by launch, kind and time.
+    none. It may be delivered twice; the receiver tells by launch, kind and time. However much
+    waits, no more than a batch of it is in memory.
 
     Parameters
     ----------
@@ -28,8 +33,15 @@ class Outbox:
 
     def __init__(self, path: Path, log: logging.Logger) -> None:
         self.path = path
+        self.appended: Callable[[], None] | None = None
+        """Called when there is something to deliver."""
         self._log = log
         self._delivering = False
+        self._taken = 0
+        """Bytes at the beginning of the file that have been taken.
+
+        Known to this process only: after a restart of the hub they are delivered again.
+        """
 
     def append(self, event: SessionEvent) -> None:
         """Keep an event; a full disk is logged and does not stop a session."""
@@ -48,28 +60,40 @@ class Outbox:
                 os.close(descriptor)
         except OSError as error:
             self._log.error("The event %s could not be kept: %s", line.strip(), error)
+        if self.appended is not None:
+            self.appended()
 
-    def _read(self) -> tuple[list[SessionEvent], list[int]]:
-        """Give the waiting events and, for each, where the next line begins."""
-        events, ends, position = [], [], 0
+    def _read(self, start: int, *, events: int, length: int) -> tuple[list[SessionEvent], int]:
+        """Give the events from a position on, and where the next line begins."""
+        found: list[SessionEvent] = []
+        position = start
         try:
-            content = self.path.read_bytes()
+            file = self.path.open("rb")
         except FileNotFoundError:
-            return [], []
-        for line in content.splitlines(keepends=True):
-            position += len(line)
-            try:
-                events.append(SessionEvent.model_validate_json(line))
-            except ValueError:
-                # A line cut short by a full disk; what follows it is still good.
-                self._log.warning("A broken line of %s is passed over", self.path)
-                continue
-            ends.append(position)
-        return events, ends
+            return [], start
+        with file:
+            file.seek(start)
+            for line in file:
+                if found and (len(found) >= events or position + len(line) - start > length):
+                    break
+                position += len(line)
+                try:
+                    found.append(SessionEvent.model_validate_json(line))
+                except ValueError:
+                    # A line cut short by a full disk; what follows it is still good.
+                    self._log.warning("A broken line of %s is passed over", self.path)
+        return found, position
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def waiting(self) -> tuple[SessionEvent, ...]:
-        """Give the events that nobody has taken yet, oldest first."""
-        return tuple(self._read()[0])
+        """Give all events that nobody has taken yet, oldest first."""
+        size = self._size()
+        return tuple(self._read(self._taken, events=size, length=size)[0])
 
     async def deliver(self, post: Callable[[Sequence[SessionEvent]], Awaitable[bool]]) -> int:
         """Hand the waiting events over, in batches, until one is not taken.
@@ -90,23 +114,33 @@ class Outbox:
         taken = 0
         try:
             while True:
-                events, ends = self._read()
-                batch = events[:_MOST_AT_ONCE]
-                if not batch or not await post(batch):
+                if self._taken > self._size():
+                    # Somebody else has emptied the file.
+                    self._taken = 0
+                batch, end = self._read(self._taken, events=_MOST_AT_ONCE, length=_BYTES_AT_ONCE)
+                if batch and not await post(batch):
                     return taken
-                self._drop(ends[len(batch) - 1])
+                self._cross_out(end)
+                if not batch:
+                    return taken
                 taken += len(batch)
         finally:
             self._delivering = False
 
-    def _drop(self, length: int) -> None:
-        # Events appended while the batch was on its way stay: only a prefix is removed.
-        rest = self.path.read_bytes()[length:]
+    def _cross_out(self, end: int) -> None:
+        """Note how much has been taken, and shorten the file where that is worth while."""
+        self._taken = end
+        size = self._size()
+        # Of a long file the rest is copied only when it is the smaller part.
+        if end == 0 or (end < size and end * 2 < size):
+            return
         partial = self.path.with_suffix(".new")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(descriptor, rest)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as new, self.path.open("rb") as old:
+            # Events appended while the batch was on its way stay: only a prefix is removed.
+            old.seek(end)
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
         partial.replace(self.path)
+        self._taken = 0

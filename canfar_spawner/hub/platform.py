@@ -21,8 +21,10 @@ from canfar_spawner.core.plan import SessionPlan, plan_session
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.request import SessionRequest
 from canfar_spawner.hub.ended import EndedLaunches
+from canfar_spawner.hub.news import HubNews
 from canfar_spawner.hub.outbox import Outbox
 from canfar_spawner.hub.recent import RecentEndings
+from canfar_spawner.hub.starts import StartTimes
 from canfar_spawner.site.files import WatchedFile
 
 SETTING = "canfar_platform"
@@ -83,7 +85,9 @@ class Platform:
         self.clock = clock
         self.outbox = Outbox(data / "outbox.jsonl", log)
         self.recent = RecentEndings(clock)
+        self.news = HubNews(self.recent, clock, log)
         self.ended = EndedLaunches(data / "ended", clock)
+        self.starts = StartTimes(data / "starts.json", log)
         self.adoptions: dict[tuple[str, SessionId], Unclaimed] = {}
         """Sessions that run already and are to be taken up in place of being started."""
         self.adopting: set[str] = set()

@@ -1,4 +1,4 @@
-"""What ended lately of itself, for the home page of its owner; the history is kept elsewhere."""
+"""What ended lately, for the home page of its owner; the history is kept elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_EACH: Final = 10
 
 
 class Ending(Frozen):
-    """A session that ended without its owner having stopped it."""
+    """A session that ended, by itself or because it was told to."""
 
     plan: SessionPlan
     evidence: Evidence
@@ -39,11 +39,35 @@ class RecentEndings:
         self._clock = clock
         self._endings: dict[str, deque[Ending]] = defaultdict(lambda: deque(maxlen=_OF_EACH))
 
-    def add(self, plan: SessionPlan, evidence: Evidence, *, sentence: str = "") -> None:
-        """Keep an ending; a launch that is told of twice counts once, as it was told first."""
+    def add(
+        self,
+        plan: SessionPlan,
+        evidence: Evidence,
+        *,
+        sentence: str = "",
+        at: datetime | None = None,
+    ) -> None:
+        """Keep an ending; a launch that is told of twice counts once, as it was told first.
+
+        Parameters
+        ----------
+        plan : SessionPlan
+        evidence : Evidence
+        sentence : str
+            Why, where the evidence says nothing.
+        at : datetime, optional
+            When it ended, by default now.
+        """
+        at = at or self._clock()
+        if self._clock() - at > SHOWN_FOR:
+            return
         kept = self._endings[plan.owner]
         if all(ending.plan.launch != plan.launch for ending in kept):
-            kept.append(Ending(plan=plan, evidence=evidence, at=self._clock(), sentence=sentence))
+            kept.append(Ending(plan=plan, evidence=evidence, at=at, sentence=sentence))
+            # What the session manager tells may have happened before what the hub has seen.
+            in_order = sorted(kept, key=lambda ending: ending.at)
+            kept.clear()
+            kept.extend(in_order)
 
     def of(self, owner: str) -> tuple[Ending, ...]:
         """Give a user's endings of the last day, the latest first."""

@@ -42,6 +42,10 @@ class SiteFileError(Exception):
         super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
 
 
+class SettingError(Exception):
+    """A variable of the environment that cannot be used; says which and why."""
+
+
 class _OneMeaningLoader(yaml.SafeLoader):
     """YAML without keys that are given twice: PyYAML would silently take the last."""
 

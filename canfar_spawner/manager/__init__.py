@@ -1,0 +1,1 @@
+"""The Session Manager: API, batch jobs, lifetimes, sharing and history, beside the hub."""
