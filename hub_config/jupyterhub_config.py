@@ -11,7 +11,13 @@ import os
 from pathlib import Path
 
 from canfar_spawner.local import environments
-from canfar_spawner.local.settings import LocalSettings, demo_password, inner_ports, make_platform
+from canfar_spawner.local.settings import (
+    LocalSettings,
+    demo_password,
+    inner_ports,
+    make_platform,
+    sessions_service,
+)
 from canfar_spawner.portal.setup import configure
 
 c = get_config()
@@ -24,9 +30,9 @@ platform, users = make_platform(
     users=Path(os.environ.get("CANFAR_HUB_USERS") or here / "users.yaml"),
     log=logging.getLogger("JupyterHub"),
 )
-hub_port, proxy_port = inner_ports(settings)
+hub_port, proxy_port, _ = inner_ports(settings)
 
-configure(c, platform)
+configure(c, platform, sessions=sessions_service(settings))
 c.JupyterHub.spawner_class = "canfar-local"
 
 # Who may sign in: the accounts of users.yaml, all with the one password of the data directory.
@@ -40,6 +46,7 @@ c.Authenticator.delete_invalid_users = True
 # This machine only. With CANFAR_HUB_HOST=hub.localhost every user has an origin of her own.
 c.JupyterHub.bind_url = f"http://127.0.0.1:{settings.port}"
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{hub_port}"
+c.JupyterHub.public_url = f"{settings.url}/"
 if settings.own_origins():
     c.JupyterHub.subdomain_host = settings.url
 

@@ -8,11 +8,15 @@ selectors and the like. docs/admin/kubernetes.md says what has to be applied to 
 | `CANFAR_HUB_DATA` | `./var` | database and secrets of the hub; a volume of its own in a cluster |
 | `CANFAR_HUB_PORT` | `8000` | where people reach the hub |
 | `CANFAR_HUB_URL` | `http://127.0.0.1:<port>` | the same, as browsers write it |
+| `CANFAR_HUB_ORIGINS` | `own` with another host than 127.0.0.1 | `own`: each user has an origin of her own; `one`: one for all |
 | `CANFAR_HUB_API` | `http://0.0.0.0:8081` | where the hub listens for sessions |
 | `CANFAR_HUB_CONNECT` | `http://hub.canfar-hub:8081` | the same, as sessions reach it |
 | `CANFAR_HUB_PROXY_API` | `http://127.0.0.1:8001` | where the hub tells the proxy its routes |
 | `CANFAR_HUB_SIGN_IN` | `demo` | `demo`, or `oidc` for an OpenID provider |
 | `CANFAR_HUB_PASSWORD` | none | the password of the demo accounts |
+| `CANFAR_SESSIONS_ADDRESS` | `http://sessions.canfar-hub:10101` | where the session manager listens |
+| `CANFAR_SESSIONS_TOKEN_FILE` | none | the file with the secret that hub and session manager share |
+| `CANFAR_SESSIONS_TOKEN` | none | the secret itself, in place of a file |
 | `KUBECONFIG` | the pod's own account | how to reach the cluster from outside |
 """
 
@@ -21,7 +25,14 @@ import os
 import sys
 from pathlib import Path
 
-from canfar_spawner.kubernetes.settings import configure_cluster, make_platform, users_file
+from canfar_spawner.kubernetes.settings import (
+    SettingError,
+    configure_cluster,
+    make_platform,
+    own_origins,
+    sessions_service,
+    users_file,
+)
 from canfar_spawner.site.files import load
 from canfar_spawner.site.users_file import Users
 
@@ -58,15 +69,19 @@ platform = make_platform(
     identities=identities,
     log=log,
 )
-configure_cluster(c, platform)
+url = os.environ.get("CANFAR_HUB_URL") or f"http://127.0.0.1:{port}"
+try:
+    configure_cluster(c, platform, sessions=sessions_service(os.environ))
+    if own_origins(os.environ, url):
+        # Every user has an origin of her own, which keeps sessions from reading the hub's pages.
+        c.JupyterHub.subdomain_host = url
+except SettingError as error:
+    sys.exit(str(error))
 
 c.JupyterHub.bind_url = f"http://0.0.0.0:{port}"
+c.JupyterHub.public_url = f"{url}/"
 c.JupyterHub.hub_bind_url = os.environ.get("CANFAR_HUB_API") or "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = os.environ.get("CANFAR_HUB_CONNECT") or "http://hub.canfar-hub:8081"
-url = os.environ.get("CANFAR_HUB_URL") or f"http://127.0.0.1:{port}"
-if not url.startswith("http://127.0.0.1"):
-    # Every user has an origin of her own, which keeps sessions from reading the hub's pages.
-    c.JupyterHub.subdomain_host = url
 
 c.JupyterHub.db_url = f"sqlite:///{data / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(data / "cookie_secret")

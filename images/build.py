@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -25,7 +25,7 @@ PROJECT = "canfar-hub"
 BASE = "docker.io/library/debian:bookworm-slim"
 TOOLS = ("buildah", "podman", "docker")
 _THIS_MACHINE = {"localhost", "127.0.0.1"}
-_NOT_MEANT = {"__pycache__", "src", "tests"}
+_NOT_MEANT = {"__pycache__", "lib", "src", "tests"}
 
 Report = Callable[[str], None]
 
@@ -43,6 +43,9 @@ class Image:
     sources: tuple[str, ...]
     on: str | None = None
     """The image of ours that it is built on."""
+    base: str | None = None
+    """The public image that it is built on, where that is not Debian 12: with the packages that
+    only its own makers give out. It has to be within reach."""
 
 
 def _project_version() -> str:
@@ -54,8 +57,25 @@ _SHARED = ("constraints.txt", "images/install.sh")
 IMAGES = {
     each.name: each
     for each in (
-        Image("notebook", "26.11", (*_SHARED, "images/notebook")),
+        Image(
+            "notebook",
+            "26.11",
+            (
+                *_SHARED,
+                "images/notebook",
+                "LICENSE",
+                "README.md",
+                "pyproject.toml",
+                "labextension",
+            ),
+        ),
         Image("astroml", "26.11", (*_SHARED, "images/astroml"), on="notebook"),
+        Image("casa", "6.7", (*_SHARED, "images/casa"), on="notebook"),
+        Image("marimo", "26.11", (*_SHARED, "images/marimo"), on="notebook"),
+        Image("webterminal", "26.11", ("images/webterminal",), on="notebook"),
+        Image("desktop", "26.11", ("images/desktop",)),
+        Image("carta", "5.1", ("images/carta",), base="docker.io/library/ubuntu:24.04"),
+        Image("firefly", "2025.5", ("images/firefly",), base="docker.io/ipac/firefly:2025.5"),
         Image(
             "hub",
             _project_version(),
@@ -66,6 +86,21 @@ IMAGES = {
                 "LICENSE",
                 "README.md",
                 "canfar_spawner",
+            ),
+        ),
+        Image(
+            "gateway",
+            _project_version(),
+            (
+                *_SHARED,
+                "images/gateway",
+                "pyproject.toml",
+                "LICENSE",
+                "README.md",
+                "canfar_spawner/__init__.py",
+                "canfar_spawner/core",
+                "canfar_spawner/gateway",
+                "labextension/canfar_lab",
             ),
         ),
     )
@@ -85,7 +120,7 @@ def digest(name: str, base: str = BASE) -> str:
     """Give twelve hexadecimal digits of everything an image is made from."""
     image = IMAGES[name]
     total = hashlib.sha256(repr((name, image.version)).encode())
-    total.update((digest(image.on, base) if image.on else base).encode())
+    total.update((digest(image.on, base) if image.on else image.base or base).encode())
     for source in image.sources:
         for file in _files(ROOT / source):
             total.update(f"\0{file.relative_to(ROOT)}\0".encode())
@@ -176,7 +211,7 @@ class Builder:
 def build_one(name: str, builder: Builder, registry: str, base: str = BASE) -> str:
     """Build one image, on what there is of the one below it, and give its reference."""
     image = IMAGES[name]
-    below = reference(image.on, registry) if image.on else base
+    below = reference(image.on, registry) if image.on else image.base or base
     tag = reference(name, registry)
     builder.build(ROOT / "images" / name / "Dockerfile", ROOT, tag, below, image.version)
     return tag
@@ -188,25 +223,24 @@ def wanted(names: Sequence[str]) -> list[str]:
     return [name for name in IMAGES if name in names or name in below]
 
 
-def prepare_pages() -> None:
-    """Build the pages that the image of the hub has.
+BROWSERS_SIDE = {"hub": "portal", "gateway": "portal", "notebook": "lab"}
+"""What of an image is for browsers, and is built before it."""
+
+
+def prepare_pages(names: Iterable[str]) -> None:
+    """Build what some images have for browsers.
 
     Raises
     ------
     ImageError
-        They could not be built.
+        It could not be built.
     """
-    command = [sys.executable, "-m", "canfar_spawner.local.build", "prepare", "portal"]
+    needed = sorted({BROWSERS_SIDE[name] for name in names if name in BROWSERS_SIDE})
+    if not needed:
+        return
+    command = [sys.executable, "-m", "canfar_spawner.local.build", "prepare", *needed]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-        raise ImageError("The pages of the hub could not be built.")
-    # The environment may be there while what it was copied from has been removed.
-    found = subprocess.run(
-        [*command[:-2], "path", "portal"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
-    built = ROOT / "canfar_spawner" / "portal" / "static"
-    for file in (Path(found) / "static").iterdir():
-        if not (built / file.name).exists():
-            shutil.copyfile(file, built / file.name)
+        raise ImageError("What the images have for browsers could not be built.")
 
 
 def _say(line: str) -> None:
@@ -227,19 +261,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in IMAGES:
             parser.error(f"there is no image {name}; there are {', '.join(IMAGES)}")
     names = wanted(arguments.names or list(IMAGES))
+    left_out: list[str] = []
     try:
         builder = Builder.found(arguments.tool, arguments.certificates)
-        if "hub" in names:
-            prepare_pages()
+        prepare_pages(names)
         for step, name in enumerate(names, start=1):
             _say(f"step {step} of {len(names)}: {name}")
-            tag = build_one(name, builder, arguments.registry or "localhost", arguments.base)
+            try:
+                tag = build_one(name, builder, arguments.registry or "localhost", arguments.base)
+            except ImageError as error:
+                image = IMAGES[name]
+                if image.base is None or name in arguments.names:
+                    raise
+                _say(f"{error} {name} takes {image.base}, which may be out of reach; going on.")
+                left_out.append(name)
+                continue
             if arguments.registry:
                 builder.push(tag)
             _say(f"{tag} is {'pushed' if arguments.registry else 'built'}")
     except ImageError as error:
         _say(str(error))
         return 1
+    if left_out:
+        _say(f"all but {', '.join(left_out)}")
     return 0
 
 

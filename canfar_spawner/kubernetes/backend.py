@@ -14,6 +14,7 @@ from canfar_spawner.core.backend import (
     BackendEvent,
     Capacity,
     Offer,
+    Recovered,
     Secrets,
     Unclaimed,
     Use,
@@ -27,8 +28,9 @@ from canfar_spawner.core.errors import (
     StartFailed,
     Unavailable,
 )
-from canfar_spawner.core.kinds import KINDS, Entry
-from canfar_spawner.core.names import LaunchId, launch_id, owner_slug
+from canfar_spawner.core.gateway import TOKEN
+from canfar_spawner.core.kinds import KINDS
+from canfar_spawner.core.names import LaunchId, owner_slug
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.resources import QosClass
@@ -44,9 +46,14 @@ from canfar_spawner.kubernetes.client import (
     NotFound,
     Unreachable,
 )
+from canfar_spawner.kubernetes.client import Conflict as ApiConflict
 from canfar_spawner.kubernetes.evidence import CONTAINER, event_time, evidence_of
+from canfar_spawner.kubernetes.kept import KeptPlans
 from canfar_spawner.kubernetes.manifests import Manifest
+from canfar_spawner.kubernetes.metrics import PodMetrics
+from canfar_spawner.kubernetes.observations import Observations, launch_of
 from canfar_spawner.kubernetes.provisioner import ArcProvisioner
+from canfar_spawner.kubernetes.told import PORT, needs_gateways_port, told
 
 _CREATE_WITHIN: Final = 120.0
 _ASK_WITHIN: Final = 10.0
@@ -55,6 +62,11 @@ _LOOK_WITHIN: Final = 4.0
 _STOP_WITHIN: Final = 45.0
 _GONE_LOOK: Final = 0.2
 _TIDY_EVERY: Final = 600.0
+_EXTEND_WITHIN: Final = 20.0
+_LOG_WITHIN: Final = 30.0
+_LONGEST_LOG: Final = 8_000_000
+"""Bytes of a log that are kept."""
+_LOGS_AT_ONCE: Final = 4
 
 
 class KubernetesBackend:
@@ -89,9 +101,12 @@ class KubernetesBackend:
         self.cache = ObjectCache(
             client, self.pods.namespace, manifests.selector(self.pods), log=log
         )
+        self._seen = Observations(self.cache)
+        where = (client, self.pods.namespace, manifests.selector(self.pods))
+        self._metrics = PodMetrics(*where)
+        self._kept = KeptPlans(*where, log=log)
         self._watching = False
-        self._stopped: set[LaunchId] = set()
-        """Launches whose pods are gone because they were told to."""
+        self._whole_logs = asyncio.Semaphore(_LOGS_AT_ONCE)
 
     @property
     def namespace(self) -> str:
@@ -116,19 +131,18 @@ class KubernetesBackend:
     # What can run here.
 
     def offer(self, container: Container) -> Offer:
-        """Say that any container with a server of its own can run."""
-        if any(KINDS[kind].entry is Entry.DIRECT for kind in container.kinds):
-            return Offer(available=True)
-        title = KINDS[container.kinds[0]].title
-        return Offer(available=False, reason=f"{title} sessions come with a later release.")
+        """Say that any container can run."""
+        del container
+        return Offer(available=True)
 
     def accepts(self, plan: SessionPlan) -> None:
-        """Refuse kinds that need a gateway in front of them."""
-        if KINDS[plan.kind].entry is not Entry.DIRECT:
+        """Refuse an application that would need the port at which the gateway listens."""
+        if needs_gateways_port(plan):
             raise NotAllowed(
-                f"{KINDS[plan.kind].title} sessions come with a later release.",
-                field="kind",
-                code="needs_gateway",
+                f"{plan.title} listens at port {PORT}, which is taken in every session. Tell the"
+                " administrators; another port will do.",
+                field="container",
+                code="port_taken",
             )
 
     # Carrying out.
@@ -156,9 +170,14 @@ class KubernetesBackend:
             What a spawner's traits made of it; by default a bare one.
         """
         self.watch()
+        if not KINDS[plan.kind].interactive:
+            # Spawners tell of it as a phase of the start.
+            await self.prepare(plan)
         policy = self._policy()
-        variables = manifests.session_variables(plan, secrets)
-        made = [manifests.session_secret(plan, variables, self.pods)]
+        shaped = pod or manifests.bare_pod(plan)
+        program = manifests.program_of(shaped)
+        tell = told(plan, secrets, program, volumes=self.pods.volumes)
+        made = [manifests.session_secret(plan, tell, self.pods)]
         if manifests.is_too_large(made[0]):
             raise Refused(
                 "The session's variables are too large: together at most 600 kB. Put large"
@@ -167,13 +186,8 @@ class KubernetesBackend:
             )
         if secrets.credentials is not None:
             made.append(manifests.registry_secret(plan, secrets.credentials, self.pods))
-        finished = manifests.finish(
-            pod or manifests.bare_pod(plan),
-            plan,
-            policy,
-            variables=variables,
-            private_image=secrets.credentials is not None,
-        )
+        private = secrets.credentials is not None
+        finished = manifests.finish(shaped, plan, policy, told=tell, private_image=private)
         budget = Budget(_CREATE_WITHIN)
         try:
             for secret in made:
@@ -209,7 +223,7 @@ class KubernetesBackend:
             ) from None
         except ApiError as error:
             raise _refusal(error) from None
-        if found["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
+        if launch_of(found) != plan.launch:
             raise Conflict(
                 "An object of this session's name is in the cluster already. Launch a new one.",
                 detail=f"{kind}/{name} belongs to another launch",
@@ -260,7 +274,7 @@ class KubernetesBackend:
         try:
             for pod in await self._pods_of(launch, Budget(_ASK_WITHIN)):
                 name = pod["metadata"]["name"]
-                self._stopped.add(launch)
+                self._seen.stopping(launch, pod)
                 await self._delete("pods", name, budget)
                 await self._gone(name, launch, budget)
         except ApiError as error:
@@ -282,65 +296,87 @@ class KubernetesBackend:
                     found = await self.client.get("pods", self.namespace, name, budget)
                 except NotFound:
                     return
-                if found["metadata"]["labels"].get(manifests.LAUNCH) != launch:
+                if launch_of(found) != launch:
                     return
             await asyncio.sleep(_GONE_LOOK)
         self._log.warning("The pod %s does not go away; it is left to the reconciler", name)
+
+    async def extend(self, plan: SessionPlan, until: datetime) -> None:
+        """Write a new end on the launch's Secret; one that is gone is left alone.
+
+        Raises
+        ------
+        Unavailable
+            The cluster does not answer.
+        """
+        budget, name = Budget(_EXTEND_WITHIN), plan.object_name
+        try:
+            secret = await self.client.get("secrets", self.namespace, name, budget)
+            if launch_of(secret) == plan.launch:
+                patch = manifests.end_patch(secret, until)
+                await self.client.patch("secrets", self.namespace, name, patch, budget)
+        except (NotFound, ApiConflict):
+            self._log.info("%s is gone and keeps no new end", plan.launch)
+        except ApiError as error:
+            raise Unavailable(
+                "The cluster does not answer now. Extend the session again in a minute.",
+                detail=str(error),
+            ) from None
 
     # What is known.
 
     def _cached(self, plan: SessionPlan) -> Manifest | None:
         pod = self.cache.get(plan.object_name)
-        if pod is None or pod["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
-            return None
-        return pod
+        return None if pod is None or launch_of(pod) != plan.launch else pod
 
-    def _told(self, pod: Manifest) -> Evidence:
-        """Say what a pod of the cache proves; old news prove an end only."""
-        events = self.cache.events_of(pod["metadata"]["uid"])
-        found = evidence_of(pod, events, seen=self.cache.seen)
-        if found.life is Life.ENDED or self.cache.fresh:
-            return found
-        return Evidence(life=Life.UNKNOWN, node=found.node, seen=self.cache.seen)
+    async def _pod_of(self, launch: LaunchId, budget: Budget) -> Manifest | None:
+        """Give the pod of a launch, from the cache where it is there."""
+        self.watch()
+        for pod in self.cache.all():
+            if launch_of(pod) == launch:
+                return pod
+        return next(iter(await self._pods_of(launch, budget)), None)
 
     async def look(self, plan: SessionPlan) -> Evidence:
         """Look at one launch; a pod that the cache lacks is asked for by name."""
         self.watch()
         pod = self._cached(plan)
         if pod is not None:
-            return self._told(pod)
+            return self._seen.told(pod)
         now = datetime.now(UTC)
         try:
             found = await self.client.get(
                 "pods", self.namespace, plan.object_name, budget=Budget(_LOOK_WITHIN)
             )
         except NotFound:
-            return self._absent(plan.launch, now)
+            return self._seen.absent(plan.launch, now)
         except ApiError as error:
             self._log.warning("The pod %s could not be asked for: %s", plan.object_name, error)
             return Evidence(life=Life.UNKNOWN, seen=self.cache.seen)
-        if found["metadata"].get("labels", {}).get(manifests.LAUNCH) != plan.launch:
-            return self._absent(plan.launch, now)
+        if launch_of(found) != plan.launch:
+            return self._seen.absent(plan.launch, now)
         return evidence_of(found, (), seen=now)
 
-    def _absent(self, launch: LaunchId, now: datetime) -> Evidence:
-        reason = Reason.STOPPED if launch in self._stopped else Reason.SUPERVISOR_LOST
-        return Evidence(life=Life.ABSENT, reason=reason, seen=now)
-
     async def observe(self) -> Mapping[LaunchId, Evidence]:
-        """Give what the cache knows of every launch."""
+        """Give what the cache knows of every launch, and how those ended that it knew of."""
         self.watch()
-        found: dict[LaunchId, Evidence] = {}
-        for pod in self.cache.all():
-            try:
-                launch = launch_id(pod["metadata"]["labels"][manifests.LAUNCH])
-            except (KeyError, ValueError):
-                continue
-            found[launch] = self._told(pod)
-        return found
+        return self._seen.all()
+
+    async def plans(self) -> Mapping[LaunchId, Recovered]:
+        """Read plans and promised ends from the Secrets of launches.
+
+        Raises
+        ------
+        Unavailable
+            The cluster does not answer.
+        """
+        try:
+            return await self._kept.all()
+        except ApiError as error:
+            raise Unavailable("The cluster does not answer now.", detail=str(error)) from None
 
     async def unclaimed(self, owner: str, known: frozenset[LaunchId]) -> tuple[Unclaimed, ...]:
-        """Find a user's running pods whose launch is not known, where their Secret has the rest."""
+        """Find a user's running sessions whose launch is not known, where a Secret has the rest."""
         self.watch()
         found: list[Unclaimed] = []
         for pod in self.cache.all():
@@ -348,7 +384,7 @@ class KubernetesBackend:
             if (
                 metadata["labels"].get(manifests.OWNER) != owner_slug(owner)
                 or metadata["labels"].get(manifests.LAUNCH) in known
-                or self._told(pod).life is not Life.RUNNING
+                or self._seen.told(pod).life is not Life.RUNNING
             ):
                 continue
             try:
@@ -359,9 +395,12 @@ class KubernetesBackend:
                 self._log.warning("The Secret of %s: %s", metadata["name"], error)
                 continue
             plan = manifests.secret_plan(secret)
-            token = manifests.secret_variable(secret, "JUPYTERHUB_API_TOKEN")
-            if plan is not None and plan.owner == owner and token:
-                found.append(Unclaimed(plan=plan, token=SecretStr(token)))
+            token = manifests.secret_variable(secret, TOKEN)
+            # A batch job is the session manager's to take up again.
+            if plan is None or plan.owner != owner or not KINDS[plan.kind].interactive or not token:
+                continue
+            plan = plan.model_copy(update={"ends": manifests.secret_end(secret, plan)})
+            found.append(Unclaimed(plan=plan, token=SecretStr(token)))
         return tuple(found)
 
     def address(self, plan: SessionPlan) -> str | None:
@@ -377,53 +416,64 @@ class KubernetesBackend:
         found: str | None = (pod.get("status") or {}).get("podIP")
         return found if running else None
 
-    async def logs(self, launch: LaunchId, *, lines: int) -> str:
-        """Give the last lines that the session's program wrote."""
+    async def logs(self, launch: LaunchId, *, lines: int | None = None) -> str:
+        """Give the last lines that the session's program wrote, or all: at most the last 8 MB.
+
+        Raises
+        ------
+        Unavailable
+            There may be something to read, but not now.
+        """
         budget = Budget(_ASK_WITHIN)
         try:
-            for pod in await self._pods_of(launch, budget):
-                name = pod["metadata"]["name"]
-                return await self.client.logs(
-                    self.namespace, name, budget, container=CONTAINER, tail=lines
-                )
+            pod = await self._pod_of(launch, budget)
+            if pod is None:
+                return ""
+            where = (self.namespace, pod["metadata"]["name"])
+            if lines is not None:
+                return await self.client.logs(*where, budget, container=CONTAINER, tail=lines)
+            async with self._whole_logs:
+                budget = Budget(_LOG_WITHIN)
+                text = await self.client.logs(*where, budget, container=CONTAINER, tail=None)
+            return text.encode()[-_LONGEST_LOG:].decode(errors="replace")
+        except Unreachable as error:
+            raise Unavailable("The log cannot be read now.", detail=str(error)) from None
         except ApiError as error:
+            # Its program has not begun to run, or the pod has just gone.
             self._log.info("No log of launch %s: %s", launch, error)
-        return ""
+            return ""
 
     async def events(self, launch: LaunchId) -> tuple[BackendEvent, ...]:
         """Give what Kubernetes reported of the launch's pod."""
         self.watch()
-        found: list[BackendEvent] = []
-        for pod in self.cache.all():
-            if pod["metadata"].get("labels", {}).get(manifests.LAUNCH) == launch:
-                found += [
-                    BackendEvent(
-                        at=event_time(event),
-                        warning=event.get("type") == "Warning",
-                        reason=str(event.get("reason") or ""),
-                        message=" ".join(str(event.get("message") or "").split()),
-                    )
-                    for event in self.cache.events_of(pod["metadata"]["uid"])
-                ]
-        return tuple(found)
+        return tuple(
+            BackendEvent(
+                at=event_time(event),
+                warning=event.get("type") == "Warning",
+                reason=str(event.get("reason") or ""),
+                message=" ".join(str(event.get("message") or "").split()),
+            )
+            for pod in self.cache.all()
+            if launch_of(pod) == launch
+            for event in self.cache.events_of(pod["metadata"]["uid"])
+        )
 
     async def usage(self, launch: LaunchId) -> Use | None:
         """Say what the cluster's metrics measure of it, None where there are none."""
-        budget = Budget(_ASK_WITHIN)
         try:
-            for pod in await self._pods_of(launch, budget):
-                name = pod["metadata"]["name"]
-                return usage.use_of(await self.client.pod_metrics(self.namespace, name, budget))
+            pod = await self._pod_of(launch, Budget(_ASK_WITHIN))
         except ApiError:
             return None
-        return None
+        return None if pod is None else await self._metrics.of(pod["metadata"]["name"])
 
     async def capacity(self) -> Capacity | None:
-        """Say what the nodes have, None where the hub may not see them."""
-        budget = Budget(_ASK_WITHIN)
+        """Say what the nodes have, None where the hub may not see them, or pods are not known."""
+        self.watch()
         try:
-            nodes = await self.client.list("nodes", "", budget)
+            nodes = await self.client.list("nodes", "", Budget(_ASK_WITHIN))
         except ApiError:
+            return None
+        if not self.cache.fresh:
             return None
         return usage.capacity_of(nodes, self.cache.all(), gpu=self.pods.gpu_resource)
 

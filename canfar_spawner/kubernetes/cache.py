@@ -12,9 +12,9 @@ import logging
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from typing_extensions import override
 
@@ -42,6 +42,11 @@ def _clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+class _Selectors(TypedDict, total=False):
+    labels: str
+    fields: str
+
+
 class _Follower(ABC):
     """Lists, watches, and begins anew whatever happens."""
 
@@ -52,7 +57,7 @@ class _Follower(ABC):
         self._kind = kind
         self._namespace = namespace
         self._log = log
-        self._selectors: dict[str, str] = {}
+        self._selectors: _Selectors = {}
         self._failures = 0
         self._failing_since: float | None = None
         self.answered: float | None = None
@@ -271,6 +276,8 @@ class ObjectCache:
         self._uids: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self.on_departure: Callable[[Object, tuple[Object, ...]], None] = lambda _pod, _events: None
+        """Told of a pod that is gone: its last state, and what had happened to it."""
 
     def start(self) -> None:
         """Begin to follow; needs a running event loop."""
@@ -357,6 +364,9 @@ class ObjectCache:
         for name in names:
             pod, old = self.get(name), self._uids.pop(name, "")
             uid = pod["metadata"]["uid"] if pod else ""
+            gone = self.pods.departed(name)
+            if gone is not None and pod is None:
+                self.on_departure(gone, self.events_of(old))
             if old and old != uid:
                 self._names.pop(old, None)
                 self.happenings.forget(old)

@@ -22,6 +22,8 @@ _PREFIXES: Final = {
     "resourcequotas": _CORE,
     "secrets": _CORE,
 }
+WITHOUT_CONTENT: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Asks for a list of what objects are called and are marked with, and not for what they hold."""
 _TRIED_AGAIN: Final = frozenset({0, 401, 429, 500, 502, 503, 504})
 """0 is no answer; 401 is also what a server says that cannot reach its own database."""
 
@@ -35,6 +37,7 @@ class Call:
     query: tuple[tuple[str, str], ...] = ()
     body: dict[str, Any] | None = None
     content: str = "application/json"
+    accept: str = "application/json, */*"
     names: Mapping[str, str] = field(default_factory=dict)
 
     @override

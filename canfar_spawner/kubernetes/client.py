@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -30,7 +31,15 @@ from canfar_spawner.kubernetes.answers import (
     object_of,
     text_of,
 )
-from canfar_spawner.kubernetes.calls import Call, many, one, query_of, worth_another
+from canfar_spawner.kubernetes.calls import (
+    WITHOUT_CONTENT,
+    Call,
+    many,
+    one,
+    query_of,
+    worth_another,
+)
+from canfar_spawner.kubernetes.streams import lines_of
 
 __all__ = [
     "AlreadyExists",
@@ -55,7 +64,8 @@ _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 MERGE: Final = "application/merge-patch+json"
 
 _PAGE: Final = 500
-_LONGEST_LINE: Final = 16_000_000
+_LONG_LOG, _WHOLE_LOG = 1_000_000, 64_000_000
+"""Bytes: of some lines, and several times what a kubelet keeps of one container."""
 _AT_ONCE: Final = 64
 """Requests under way at the same time, watches not counted."""
 _CONNECT: Final = 5.0
@@ -64,24 +74,6 @@ _ATTEMPT: Final = 10.0
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 _RELOAD_EVERY: Final = 5.0
-
-
-async def _lines(response: aiohttp.ClientResponse, end: float) -> AsyncIterator[bytes]:
-    """Give the lines of a stream as they come; an unfinished last one is an error."""
-    rest = b""
-    while True:
-        async with asyncio.timeout(end - time.monotonic()):
-            chunk = await response.content.readany()
-        if not chunk:
-            break
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line
-        if len(rest) > _LONGEST_LINE:
-            raise ValueError("a line without end")
-    if rest.strip():
-        raise ValueError("a line that was cut off")
 
 
 def _as_service_account(made: Configuration) -> None:
@@ -186,6 +178,7 @@ class KubeClient:
         *,
         labels: str = "",
         fields: str = "",
+        content: bool = True,
     ) -> AsyncIterator[Object]:
         """Go through a list page by page, each as the server gave it.
 
@@ -196,6 +189,8 @@ class KubeClient:
         budget : callable
             Gives the budget of each page.
         labels, fields : str, optional
+        content : bool, optional
+            Whether more than the metadata of each object is wanted.
 
         Raises
         ------
@@ -207,7 +202,10 @@ class KubeClient:
             query = query_of(
                 labelSelector=labels, fieldSelector=fields, limit=_PAGE, **{"continue": after}
             )
-            page = await self._answer(Call("GET", query=query, **many(kind, namespace)), budget())
+            call = Call("GET", query=query, **many(kind, namespace))
+            if not content:
+                call = replace(call, accept=WITHOUT_CONTENT)
+            page = await self._answer(call, budget())
             items, meta = page.get("items"), page.get("metadata")
             page = {**page, "items": items if isinstance(items, list) else []}
             yield page
@@ -290,7 +288,7 @@ class KubeClient:
         return await self._answer(call, budget)
 
     async def logs(
-        self, namespace: str, pod: str, budget: Budget, *, container: str = "", tail: int = 200
+        self, namespace: str, pod: str, budget: Budget, *, container: str = "", tail: int | None
     ) -> str:
         """Give the last lines that a container has written.
 
@@ -300,24 +298,19 @@ class KubeClient:
         pod : str
         budget : Budget
         container : str, optional
-        tail : int, optional
+        tail : int or None
+            None for all that its node still has.
         """
-        log = one("pods", namespace, pod, "/log")
-        query = query_of(container=container, tailLines=tail, limitBytes=1_000_000)
+        log, most = one("pods", namespace, pod, "/log"), _WHOLE_LOG if tail is None else _LONG_LOG
+        query = query_of(container=container, tailLines=tail, limitBytes=most)
         return await self._send(Call("GET", query=query, **log), budget, text_of)
 
-    async def pod_metrics(self, namespace: str, pod: str, budget: Budget) -> Object:
-        """Give what a pod uses now; raises where the cluster does not measure it.
-
-        Parameters
-        ----------
-        namespace : str
-        pod : str
-        budget : Budget
-        """
-        names = {"namespace": namespace, "name": pod}
-        call = Call("GET", f"{_METRICS}/namespaces/{{namespace}}/pods/{{name}}", names=names)
-        return await self._answer(call, budget)
+    async def metrics(self, namespace: str, budget: Budget, *, labels: str = "") -> Objects:
+        """Give what pods use now; raises where the cluster does not measure it."""
+        where = f"{_METRICS}/namespaces/{{namespace}}/pods"
+        query, names = query_of(labelSelector=labels), {"namespace": namespace}
+        found = await self._answer(Call("GET", where, query=query, names=names), budget)
+        return list(found.get("items") or ())
 
     async def allowed(
         self, verb: str, resource: str, namespace: str, budget: Budget, *, group: str = ""
@@ -392,7 +385,7 @@ class KubeClient:
                         response.headers.get("Retry-After"),
                     )
                 yield None
-                async for line in _lines(response, time.monotonic() + silence):
+                async for line in lines_of(response, time.monotonic() + silence):
                     yield object_of(line)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiError(0, type(error).__name__) from error
@@ -456,7 +449,7 @@ class KubeClient:
             call.verb,
             path_params=dict(call.names),
             query_params=list(call.query),
-            header_params={"Accept": "application/json, */*", "Content-Type": call.content},
+            header_params={"Accept": call.accept, "Content-Type": call.content},
             body=call.body,
             auth_settings=["BearerToken"],
             # Its own reading would write bodies to the log.

@@ -14,6 +14,8 @@ Object = Mapping[str, Any]
 
 CONTAINER: Final = "notebook"
 """The container of the session's own program, by the name KubeSpawner gives it."""
+GATEWAY: Final = "gateway"
+"""The container of the gateway, where there is one: its end is nobody's."""
 SCRATCH_VOLUME: Final = "scratch"
 _LONGEST = 240
 
@@ -27,6 +29,7 @@ _REFUSED: Final = re.compile(
 _SCRATCH: Final = re.compile(rf'emptydir volume "{SCRATCH_VOLUME}" exceeds', re.IGNORECASE)
 _NO_CAUSE: Final = "Error: "
 """How the events begin that repeat the container's state and nothing else."""
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _WRAPPING: Final = re.compile(
     r"rpc error: code = \w+ desc = "
     r"|failed to pull and unpack image \S+: |(?<=: )failed to resolve image: "
@@ -50,6 +53,14 @@ _IMAGE_WAITS: Final = frozenset(
 _CONFIG_WAITS: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
+_CRASHES: Final = "CrashLoopBackOff"
+_NO_GATEWAY: Final = "The gateway in front of it ends again and again."
+_GATEWAYS_FIELD: Final = f"{{{GATEWAY}}}"
+"""How an event says which container of a pod it is about."""
+_LOST_NODE: Final = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+"""Why Kubernetes itself lets a pod go whose node has not answered, or is there no more."""
+_TOLD_TO_END: Final = frozenset({137, 143})
+"""Exit codes of programs that a signal has ended: the one to end, or the one that cannot be refused."""
 _STORAGE_EVENTS: Final = frozenset({"FailedMount", "FailedAttachVolume"})
 _ROOM: Final = (
     (re.compile(r"insufficient cpu", re.IGNORECASE), "free cores"),
@@ -138,11 +149,20 @@ def _condition(status: Object, kind: str) -> Object:
     return {}
 
 
-def _container(status: Object) -> Object:
-    for each in status.get("containerStatuses") or ():
-        if each.get("name") == CONTAINER:
+def _named(statuses: Iterable[Object] | None, name: str) -> Object:
+    for each in statuses or ():
+        if each.get("name") == name:
             return dict(each)
     return {}
+
+
+def _container(status: Object) -> Object:
+    return _named(status.get("containerStatuses"), CONTAINER)
+
+
+def _why_waiting(container: Object) -> tuple[str, Object]:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    return str(waiting.get("reason") or ""), waiting
 
 
 def _last(events: Iterable[Object], reasons: frozenset[str]) -> Object | None:
@@ -153,8 +173,24 @@ def _last(events: Iterable[Object], reasons: frozenset[str]) -> Object | None:
     return found
 
 
+def _digest(container: Object) -> str:
+    """Give what the name of a container's image stood for; other runtimes give a mere id."""
+    digest = str(container.get("imageID") or "").partition("@")[2]
+    return digest if _DIGEST.fullmatch(digest) else ""
+
+
+def _disruption(status: Object) -> tuple[Reason, str]:
+    """Say whether the cluster, not the program, has brought a pod to its end, and why."""
+    disrupted = _condition(status, "DisruptionTarget")
+    if disrupted.get("status") != "True":
+        return Reason.NONE, ""
+    if disrupted.get("reason") in _LOST_NODE:
+        return Reason.NODE_LOST, ""
+    return Reason.EVICTED, _plain(disrupted.get("message"))
+
+
 def _failure(
-    status: Object, terminated: Object | None, events: Iterable[Object]
+    status: Object, terminated: Object | None, events: Iterable[Object], *, deleted: bool
 ) -> tuple[Reason, str]:
     """Say why a pod is over, from its own status, its container's, and its events."""
     cause, message = str(status.get("reason") or ""), str(status.get("message") or "")
@@ -170,28 +206,53 @@ def _failure(
         return Reason.EXPIRED, ""
     if cause == "NodeLost":
         return Reason.NODE_LOST, ""
-    disrupted = _condition(status, "DisruptionTarget")
-    if disrupted.get("status") == "True" and status.get("phase") == "Failed":
-        return Reason.EVICTED, _plain(disrupted.get("message"))
+    disruption = _disruption(status)
+    if disruption[0] is not Reason.NONE and status.get("phase") == "Failed":
+        return disruption
     if terminated is not None:
-        why = str(terminated.get("reason") or "")
-        if why in {"StartError", "ContainerCannotRun"}:
-            return Reason.PROGRAM_MISSING, _plain(terminated.get("message"))
-        reason = exit_reason(
-            terminated.get("exitCode"), out_of_memory=why == "OOMKilled", asked_to_stop=False
-        )
-        return reason, ""
+        return _exit(terminated, deleted=deleted)
     if cause.startswith("OutOf") or cause == "UnexpectedAdmissionError":
         return Reason.UNSCHEDULABLE, _plain(message)
     return Reason.PROGRAM_FAILED, _plain(message)
+
+
+def _exit(terminated: Object, *, deleted: bool) -> tuple[Reason, str]:
+    """Say why a program is over, from what the kernel and the runtime report of it."""
+    why, code = str(terminated.get("reason") or ""), terminated.get("exitCode")
+    if why in {"StartError", "ContainerCannotRun"}:
+        return Reason.PROGRAM_MISSING, _plain(terminated.get("message"))
+    if deleted and code in _TOLD_TO_END and why != "OOMKilled":
+        # Somebody has removed the pod; whoever did knows of a better reason.
+        return Reason.SUPERVISOR_LOST, ""
+    return exit_reason(code, out_of_memory=why == "OOMKilled", asked_to_stop=False), ""
+
+
+def _gateway(
+    status: Object, events: Sequence[Object]
+) -> tuple[Phase, Reason, str, datetime | None] | None:
+    """Say what keeps the gateway, which is the site's, from letting a program begin after it."""
+    why, waiting = _why_waiting(_named(status.get("initContainerStatuses"), GATEWAY))
+    if why in _IMAGE_WAITS:
+        failed = [event for event in events if event.get("reason") in _FAILURES]
+        since = min(filter(None, map(_event_begin, failed)), default=None)
+        text = _plain(f"The gateway's image: {_image_error(waiting, failed) or why}")
+        # Its owner can do nothing about it, whatever the registry says.
+        return Phase.PULLING, Reason.IMAGE_FAILED, text, since
+    if why in _CONFIG_WAITS or why == _CRASHES:
+        told = _NO_GATEWAY if why == _CRASHES else f"The gateway: {waiting.get('message') or why}"
+        text = _plain(told)
+        return Phase.STARTING, Reason.PROGRAM_MISSING, text, moment(status.get("startTime"))
+    return None
 
 
 def _waiting(
     pod: Object, container: Object, events: Sequence[Object]
 ) -> tuple[Phase, Reason, str, datetime | None]:
     """Say how far a pod is that has a node but does not run."""
-    waiting = (container.get("state") or {}).get("waiting") or {}
-    why = str(waiting.get("reason") or "")
+    gateway = _gateway(pod.get("status") or {}, events)
+    if gateway is not None:
+        return gateway
+    why, waiting = _why_waiting(container)
     failed = [event for event in events if event.get("reason") in _FAILURES]
     since = min(filter(None, map(_event_begin, failed)), default=None)
     if why in _IMAGE_WAITS:
@@ -208,12 +269,11 @@ def _waiting(
     if steps is None:
         return Phase.PLACING, Reason.NONE, "", None
     if steps.get("reason") == "Pulling":
-        images = [
-            each.get("image")
-            for each in pod["spec"].get("containers") or ()
-            if each.get("name") == CONTAINER
-        ]
-        detail = f"Fetching {shown(images[0], limit=120)}." if images and images[0] else ""
+        of = _named(pod["spec"].get("containers"), CONTAINER)
+        if _GATEWAYS_FIELD in str((steps.get("involvedObject") or {}).get("fieldPath")):
+            of = _named(pod["spec"].get("initContainers"), GATEWAY)
+        image = of.get("image")
+        detail = f"Fetching {shown(image, limit=120)}." if image else ""
         return Phase.PULLING, Reason.PULLING_IMAGE, detail, event_time(steps)
     return Phase.STARTING, Reason.NONE, "", event_time(steps)
 
@@ -234,50 +294,73 @@ def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None)
     container = _container(status)
     state = container.get("state") or {}
     terminated = state.get("terminated")
-    qos = str(status.get("qosClass") or "")
-    node = str((pod.get("spec") or {}).get("nodeName") or "")
+    program = terminated or state.get("running") or {}
+    common: dict[str, Any] = {
+        "node": str((pod.get("spec") or {}).get("nodeName") or ""),
+        "qos": str(status.get("qosClass") or ""),
+        "image_digest": _digest(container),
+        "started": moment(program.get("startedAt")),
+        "seen": seen,
+    }
+    deleted = moment(pod["metadata"].get("deletionTimestamp"))
     if terminated is not None or status.get("phase") in {"Failed", "Succeeded"}:
-        reason, detail = _failure(status, terminated, events)
+        reason, detail = _failure(status, terminated, events, deleted=deleted is not None)
+        finished = moment((terminated or {}).get("finishedAt"))
         return Evidence(
             life=Life.ENDED,
             phase=Phase.ENDING,
             reason=reason,
             detail=detail,
             exit_code=None if terminated is None else terminated.get("exitCode"),
-            node=node,
-            qos=qos,
-            at=moment((terminated or {}).get("finishedAt")),
-            seen=seen,
+            finished=finished,
+            at=finished,
+            **common,
         )
     if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
-        return Evidence(life=Life.UNKNOWN, reason=Reason.NODE_LOST, node=node, qos=qos, seen=seen)
+        return Evidence(life=Life.UNKNOWN, reason=Reason.NODE_LOST, **common)
     if pod["metadata"].get("deletionTimestamp"):
-        at = moment(pod["metadata"]["deletionTimestamp"])
-        return Evidence(life=Life.ENDING, phase=Phase.ENDING, node=node, qos=qos, at=at, seen=seen)
+        reason, detail = _disruption(status)
+        return Evidence(
+            life=Life.ENDING,
+            phase=Phase.ENDING,
+            reason=reason,
+            detail=detail,
+            at=deleted,
+            **common,
+        )
     if "running" in state:
-        at = moment(state["running"].get("startedAt"))
+        # It lives, whatever becomes of what stands in front of it.
+        why, _ = _why_waiting(_named(status.get("initContainerStatuses"), GATEWAY))
+        crashes = why == _CRASHES
         return Evidence(
-            life=Life.RUNNING, phase=Phase.STARTING, node=node, qos=qos, at=at, seen=seen
+            life=Life.RUNNING,
+            phase=Phase.STARTING,
+            reason=Reason.NOT_ANSWERING if crashes else Reason.NONE,
+            detail=_NO_GATEWAY if crashes else "",
+            at=common["started"],
+            **common,
         )
-    if not node:
-        placing = _condition(status, "PodScheduled")
-        waits = placing.get("status") == "False"
-        return Evidence(
-            life=Life.STARTING,
-            phase=Phase.PLACING,
-            reason=Reason.WAITING_FOR_RESOURCES if waits else Reason.NONE,
-            detail=room_detail(str(placing.get("message") or "")) if waits else "",
-            at=moment(placing.get("lastTransitionTime")),
-            seen=seen,
-        )
+    if not common["node"]:
+        return _placing(_condition(status, "PodScheduled"), common)
     phase, reason, detail, at = _waiting(pod, container, events)
+    return Evidence(life=Life.STARTING, phase=phase, reason=reason, detail=detail, at=at, **common)
+
+
+def _placing(condition: Object, common: Mapping[str, Any]) -> Evidence:
+    """Say what a pod without a node waits for: its turn in a queue, or room."""
+    waits = condition.get("status") == "False"
+    queued = waits and condition.get("reason") == "SchedulingGated"
     return Evidence(
         life=Life.STARTING,
-        phase=phase,
-        reason=reason,
-        detail=detail,
-        node=node,
-        qos=qos,
-        at=at,
-        seen=seen,
+        phase=Phase.QUEUED if queued else Phase.PLACING,
+        reason=Reason.WAITING_FOR_RESOURCES if waits else Reason.NONE,
+        detail=(
+            "It waits for its turn in the site's queue."
+            if queued
+            else room_detail(str(condition.get("message") or ""))
+            if waits
+            else ""
+        ),
+        at=moment(condition.get("lastTransitionTime")),
+        **common,
     )

@@ -6,9 +6,10 @@ import base64
 import copy
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from canfar_spawner.core.backend import Secrets
+from canfar_spawner.core.gateway import has_gateway
 from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.names import LaunchId, owner_slug
 from canfar_spawner.core.plan import SessionPlan
@@ -16,17 +17,17 @@ from canfar_spawner.core.pods import Placement, PodsPolicy
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.request import RegistryCredentials
 from canfar_spawner.core.resources import GIB, number
-from canfar_spawner.core.storage import ARC_PROJECTS, SCRATCH, Area, Mount
+from canfar_spawner.core.storage import Area, Mount
 from canfar_spawner.core.variables import (
-    Places,
     account_files,
-    environment,
     files_view,
     jupyter_config,
     kernel_room,
-    suggestions,
 )
-from canfar_spawner.kubernetes.evidence import CONTAINER, SCRATCH_VOLUME
+from canfar_spawner.kubernetes.evidence import CONTAINER, SCRATCH_VOLUME, moment
+from canfar_spawner.kubernetes.sidecar import MEMORY as GATEWAY_MEMORY
+from canfar_spawner.kubernetes.sidecar import gateway_image, put_before, references, secret_key
+from canfar_spawner.kubernetes.told import PRIVATE, Told, places, unexpanded
 
 Manifest = dict[str, Any]
 
@@ -39,29 +40,20 @@ UID: Final = f"{PREFIX}/uid"
 KIND: Final = f"{PREFIX}/kind"
 MODE: Final = f"{PREFIX}/mode"
 POLICY: Final = f"{PREFIX}/policy"
+ENDS: Final = f"{PREFIX}/ends"
+"""The annotation of a session's Secret with the end it was promised last."""
 USERNAME: Final = "hub.jupyter.org/username"
 """The annotation in which KubeSpawner keeps the user's own name."""
 
-_PRIVATE: Final = "/run/canfar"
 _GRACE: Final = 10
 """Seconds from being told to end until being killed."""
 _ENV_KEY = "env."
 _FILE_KEY = "file."
-_PLAN_KEY = "plan"
+PLAN_KEY: Final = "plan"
+"""The key of a session's Secret that its plan is kept under."""
 _ETC_FILES: Final = ("jupyter_server_config.json", "jupyter_server_config.py")
 _LONGEST_SECRET: Final = 900_000
 """In bytes: a Secret holds one MiB with everything around it."""
-
-
-def places(plan: SessionPlan) -> Places:
-    """Say where a session in a pod sees its storage: always at the true paths."""
-    return Places(
-        home=plan.storage.home,
-        projects=ARC_PROJECTS,
-        scratch=SCRATCH,
-        private=_PRIVATE,
-        files=f"{_PRIVATE}/files",
-    )
 
 
 def labels(plan: SessionPlan, pods: PodsPolicy) -> dict[str, str]:
@@ -86,17 +78,6 @@ def selector(pods: PodsPolicy, launch: LaunchId | None = None) -> str:
 # Secrets: variables and files of a session, and what its registry asks for.
 
 
-def session_variables(plan: SessionPlan, secrets: Secrets) -> dict[str, str]:
-    """Give every variable of a session's program."""
-    where = places(plan)
-    return {
-        **suggestions(plan, where),
-        **{name: value.get_secret_value() for name, value in secrets.env},
-        **environment(plan, where),
-        "CANFAR_LAUNCH_ID": plan.launch,
-    }
-
-
 def session_files(plan: SessionPlan) -> dict[str, str]:
     """Give the files that a session finds in its container."""
     where = places(plan)
@@ -113,12 +94,13 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def session_secret(plan: SessionPlan, variables: Mapping[str, str], pods: PodsPolicy) -> Manifest:
+def session_secret(plan: SessionPlan, told: Told, pods: PodsPolicy) -> Manifest:
     """Give the Secret that holds the variables and files of a session."""
-    content = {f"{_ENV_KEY}{name}": value for name, value in variables.items()}
+    content = {f"{_ENV_KEY}{name}": value for name, value in told.variables.items()}
+    content |= {secret_key(name): value for name, value in told.gateway.items()}
     content |= {f"{_FILE_KEY}{name}": text for name, text in session_files(plan).items()}
     # For a hub that has lost its record of the session.
-    content[_PLAN_KEY] = plan.model_dump_json()
+    content[PLAN_KEY] = plan.model_dump_json()
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -134,17 +116,30 @@ def session_secret(plan: SessionPlan, variables: Mapping[str, str], pods: PodsPo
 
 
 def secret_variable(secret: Mapping[str, Any], name: str) -> str | None:
-    """Read a variable back from a session's Secret."""
-    found = (secret.get("data") or {}).get(f"{_ENV_KEY}{name}")
+    """Read a variable of the gateway's, or of the program's, back from a session's Secret."""
+    data = secret.get("data") or {}
+    found = data.get(secret_key(name), data.get(f"{_ENV_KEY}{name}"))
     return None if found is None else base64.b64decode(found).decode()
 
 
 def secret_plan(secret: Mapping[str, Any]) -> SessionPlan | None:
     """Read the plan back from a session's Secret; None where there is none that can be read."""
     try:
-        return SessionPlan.model_validate_json(base64.b64decode(secret["data"][_PLAN_KEY]))
+        return SessionPlan.model_validate_json(base64.b64decode(secret["data"][PLAN_KEY]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def secret_end(secret: Mapping[str, Any], plan: SessionPlan) -> datetime:
+    """Say when a session ends: as last extended, never sooner than it was planned."""
+    text = (secret["metadata"].get("annotations") or {}).get(ENDS)
+    return max(moment(text) or plan.ends, plan.ends)
+
+
+def end_patch(secret: Mapping[str, Any], until: datetime) -> Manifest:
+    """Give the patch of this very Secret that keeps a new end of its session."""
+    written = {ENDS: until.astimezone(UTC).isoformat()}
+    return {"metadata": {"uid": secret["metadata"]["uid"], "annotations": written}}
 
 
 def is_too_large(secret: Manifest) -> bool:
@@ -207,18 +202,20 @@ def bare_pod(plan: SessionPlan) -> Manifest:
     """Give the pod of a plan that no spawner has shaped: a batch job."""
     container: Manifest = {"name": CONTAINER, "image": str(plan.image)}
     if plan.command:
-        # Kubernetes would put variables in for $(NAME); two dollars stand for one.
-        program, *arguments = (word.replace("$(", "$$(") for word in plan.command)
+        program, *arguments = map(unexpanded, plan.command)
         container |= {"command": [program], "args": arguments}
-    spec: Manifest = {"containers": [container]}
-    if not KINDS[plan.kind].interactive:
-        spec["activeDeadlineSeconds"] = max(1, int((plan.ends - plan.started).total_seconds()))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": plan.object_name, "annotations": {USERNAME: plan.owner}},
-        "spec": spec,
+        "spec": {"containers": [container]},
     }
+
+
+def program_of(pod: Mapping[str, Any]) -> Manifest:
+    """Give the container of the session's own program."""
+    found: Manifest = next(each for each in pod["spec"]["containers"] if each["name"] == CONTAINER)
+    return found
 
 
 def _arc_mount(mount: Mount, pods: PodsPolicy) -> Manifest:
@@ -245,9 +242,9 @@ def _volumes(plan: SessionPlan, policy: SitePolicy) -> tuple[list[Manifest], lis
         },
     ]
     mounts: list[Manifest] = [
-        {"name": "private", "mountPath": _PRIVATE},
+        {"name": "private", "mountPath": PRIVATE},
         *(
-            {"name": "session", "mountPath": f"{_PRIVATE}/etc/{name}", "subPath": name}
+            {"name": "session", "mountPath": f"{PRIVATE}/etc/{name}", "subPath": name}
             | {"readOnly": True}
             for name in _ETC_FILES
         ),
@@ -311,7 +308,9 @@ def _sizes(plan: SessionPlan) -> tuple[Manifest, Manifest]:
         "limits": {"cpu": number(sizes.cores_limit), "memory": memory["limits"]},
     }
     # The program's own limit has the kernel's verdict reported on its container.
-    container = {bound: {"memory": size} for bound, size in memory.items()}
+    beside = GATEWAY_MEMORY if has_gateway(plan) else 0
+    bounds = {"requests": sizes.memory_request, "limits": sizes.memory_limit}
+    container = {bound: {"memory": _memory(size - beside)} for bound, size in bounds.items()}
     return pod, container
 
 
@@ -346,13 +345,13 @@ def finish(
     plan: SessionPlan,
     policy: SitePolicy,
     *,
-    variables: Iterable[str],
+    told: Told,
     private_image: bool = False,
 ) -> Manifest:
     """Make a pod the pod of a plan.
 
     What the plan decides replaces what a site's traits have set: sizes, identity, storage,
-    variables and privileges.
+    variables and privileges. No value of a variable is in it.
 
     Parameters
     ----------
@@ -360,8 +359,8 @@ def finish(
         From KubeSpawner's traits, or `bare_pod`.
     plan : SessionPlan
     policy : SitePolicy
-    variables : iterable of str
-        The names of the variables in the session's Secret.
+    told : Told
+        What is in the session's Secret.
     private_image : bool
         Its registry asks for credentials, which lie in a Secret of their own.
     """
@@ -397,22 +396,20 @@ def finish(
     spec["resources"], sizes = _sizes(plan)
     for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
         _confined(container)
-    program = next(each for each in spec["containers"] if each["name"] == CONTAINER)
-    program["workingDir"] = program.get("workingDir") or plan.storage.home
+    program = program_of(made)
+    if not has_gateway(plan) or told.command or told.args:
+        # What an image of others runs by itself may be named from where the image has it.
+        program["workingDir"] = program.get("workingDir") or plan.storage.home
     if plan.resources.gpus:
         for bound in ("requests", "limits"):
             sizes[bound][pods.gpu_resource] = str(plan.resources.gpus)
     program["resources"] = sizes
-    names = sorted(set(variables))
-    references = [
-        {
-            "name": name,
-            "valueFrom": {"secretKeyRef": {"name": plan.object_name, "key": f"{_ENV_KEY}{name}"}},
-        }
-        for name in names
-    ]
+    program |= {
+        key: list(words) for key, words in (("command", told.command), ("args", told.args)) if words
+    }
+    keys = {name: f"{_ENV_KEY}{name}" for name in told.variables}
     theirs = [each for each in program.get("env") or () if "valueFrom" in each]
-    program["env"] = _merged(theirs, references)
+    program["env"] = _merged(theirs, references(plan.object_name, keys))
     taken = {mount["mountPath"] for mount in mounts}
     others = [each for each in program.get("volumeMounts") or () if each["mountPath"] not in taken]
     program["volumeMounts"] = others + mounts
@@ -428,7 +425,20 @@ def finish(
     pulling = _merged(spec.get("imagePullSecrets"), pulling)
     if pulling:
         spec["imagePullSecrets"] = pulling
+    if has_gateway(plan):
+        image, names = gateway_image(policy), told.gateway
+        put_before(program, spec, image=image, secret=plan.object_name, names=names)
     _place(spec, pods.placed(plan.kind, gpus=plan.resources.gpus))
-    if pods.queue and not KINDS[plan.kind].interactive:
-        metadata["labels"]["kueue.x-k8s.io/queue-name"] = pods.queue
+    if not KINDS[plan.kind].interactive:
+        _as_batch_job(made, plan, policy)
     return made
+
+
+def _as_batch_job(pod: Manifest, plan: SessionPlan, policy: SitePolicy) -> None:
+    """Set what only batch jobs have: a place in the queue, and an end also without a manager."""
+    if policy.pods.queue:
+        pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = policy.pods.queue
+    # It cannot be moved later, so it is the furthest that extensions reach; counted from the start
+    # of the pod, it is never earlier than what was promised.
+    longest = max(policy.lifetimes.longest, plan.ends - plan.started)
+    pod["spec"]["activeDeadlineSeconds"] = int(longest.total_seconds()) + 1

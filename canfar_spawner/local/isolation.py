@@ -53,12 +53,12 @@ def system_entries() -> tuple[SystemEntry, ...]:
         elif path.is_dir():
             found.append(SystemEntry(path=name, target=None))
     resolver = _RESOLVER.resolve()
-    if resolver.is_file() and not _is_visible(resolver):
+    if resolver.is_file() and not is_visible(resolver):
         found.append(SystemEntry(path=str(resolver), target=None))
     return tuple(found)
 
 
-def _is_visible(path: Path) -> bool:
+def is_visible(path: Path) -> bool:
     """Say whether every view shows a path anyway."""
     return any(path.is_relative_to(shown) for shown in _VISIBLE)
 
@@ -117,7 +117,7 @@ def python_roots(prefixes: Iterable[Path]) -> tuple[str, ...]:
     for prefix in prefixes:
         for path in _needs(prefix.absolute()):
             found |= {path, path.resolve()}
-    outside = {path for path in found if path.exists() and not _is_visible(path)}
+    outside = {path for path in found if path.exists() and not is_visible(path)}
     return tuple(
         str(path)
         for path in sorted(outside)

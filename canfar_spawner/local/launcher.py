@@ -8,11 +8,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from canfar_spawner.core.backend import Secrets
 from canfar_spawner.core.catalogue import LocalProgram
-from canfar_spawner.core.errors import StartFailed, Unavailable
+from canfar_spawner.core.errors import StartFailed, Unavailable, shown
+from canfar_spawner.core.gateway import (
+    DIRECTORY,
+    Listening,
+    application_variables,
+    has_gateway,
+    prefix_of,
+    started,
+)
+from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.core.status import Reason
 from canfar_spawner.core.storage import ARC_PROJECTS, SCRATCH, Area
 from canfar_spawner.core.variables import (
     Places,
@@ -22,17 +33,20 @@ from canfar_spawner.core.variables import (
     kernel_room,
     suggestions,
 )
-from canfar_spawner.local import environments, run
-from canfar_spawner.local.isolation import Isolation, python_roots, system_entries
+from canfar_spawner.local import environments, gateway, run
+from canfar_spawner.local.isolation import Isolation, system_entries
+from canfar_spawner.local.kept import KeptPlans
+from canfar_spawner.local.order import ORDER
+from canfar_spawner.local.programs import SYSTEM_PATH, Found, command_of, find
 from canfar_spawner.local.provision import Provisioner
-from canfar_spawner.local.sandbox import SandboxView, bwrap_argv
+from canfar_spawner.local.sandbox import GatewayView, SandboxView, bwrap_argv
+from canfar_spawner.local.state import QUEUED, replace_file
 
-_SINGLEUSER = "jupyterhub-singleuser"
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-"""Where sessions look for programs, after their container's own."""
 _PRIVATE = "/run/canfar"
 _FILES = "/files"
 _GRACE = 8.0
+GATEWAY_LOG = "gateway.log"
+"""The file with what a session's gateway says, beside ``session.log``."""
 
 
 class Launcher:
@@ -47,6 +61,7 @@ class Launcher:
 
     def __init__(self, provisioner: Provisioner, isolation: Isolation) -> None:
         self.provisioner = provisioner
+        self.plans = KeptPlans(provisioner.runs)
         self.isolation = isolation
         self._sandboxed = isolation.kind == "bubblewrap"
         self._root = os.geteuid() == 0
@@ -82,6 +97,8 @@ class Launcher:
     ) -> None:
         """Prepare everything and start the supervisor; returns without waiting for the program.
 
+        A batch job gets no supervisor yet: its order is marked as one that waits for its turn.
+
         Raises
         ------
         Unavailable
@@ -89,23 +106,24 @@ class Launcher:
         StartFailed
             The program is not on this machine.
         """
+        found = self._found(plan, program)
         launch = self.provisioner.prepare(plan, gids)
-        roots, argv = self._program(program, port)
         places = self.places(plan)
+        queued = not KINDS[plan.kind].interactive
         try:
             self._write_private(launch / "session", plan, places)
-            variables = {
-                **suggestions(plan, places),
-                **{name: value.get_secret_value() for name, value in secrets.env},
-                **environment(plan, places, path=f"{Path(argv[0]).parent}:{SYSTEM_PATH}"),
-                "CANFAR_LAUNCH_ID": plan.launch,
-            }
-            self._write_spec(launch, plan, self._command(plan, roots, argv), variables, port)
+            programs, wiped = self._programs(launch, plan, secrets, found, port)
+            self.plans.keep(plan)
+            if queued:
+                (launch / QUEUED).touch(mode=0o600)
+            # Last: with its order a launch is begun.
+            self._write_order(launch, plan, {**programs, "wipe": wiped, "port": port})
         except (OSError, ValueError) as error:
             raise Unavailable(
                 "The session could not be prepared. Tell the administrators.", detail=str(error)
             ) from None
-        self.supervise(launch)
+        if not queued:
+            self.supervise(launch)
 
     @staticmethod
     def supervise(launch: Path) -> None:
@@ -120,51 +138,149 @@ class Launcher:
             start_new_session=True,
         )
 
-    def _program(self, program: LocalProgram, port: int) -> tuple[tuple[str, ...], list[str]]:
-        if program.environment is not None:
-            where = environments.location(program.environment)
-            executable = where / "bin" / _SINGLEUSER
-            if not executable.exists():
+    @staticmethod
+    def _found(plan: SessionPlan, program: LocalProgram) -> Found:
+        """Find the program of a plan's container, and the one that a batch job names."""
+        found = find(program, plan.kind, plan.entry)
+        if found is None:
+            name = next(iter(command_of(program, plan.kind, plan.entry)), "its program")
+            if program.environment is not None:
                 raise StartFailed(
                     "The container's software is not ready on this machine.",
-                    detail=f"{executable} is missing",
+                    detail=f"{name} is missing in {environments.location(program.environment)}",
                 )
-            return python_roots((where,)), [str(executable), *program.command]
-        argv = [word.replace("{port}", str(port)) for word in program.command]
-        found = shutil.which(argv[0], path=SYSTEM_PATH)
-        if found is None:
             raise StartFailed(
-                "The container's program is not on this machine.", detail=f"{argv[0]} not found"
+                "The container's program is not on this machine.", detail=f"{name} not found"
             )
-        return (), [found, *argv[1:]]
+        # Looked up once more where it runs; a path may mean a file that only its user sees.
+        wanted = plan.command[0] if plan.command else found.argv[0]
+        if "/" not in wanted and shutil.which(wanted, path=found.path) is None:
+            raise StartFailed(
+                f"There is no program {shown(wanted)} in {plan.title}.",
+                code=Reason.PROGRAM_MISSING,
+            )
+        return found
+
+    def _programs(
+        self, launch: Path, plan: SessionPlan, secrets: Secrets, found: Found, port: int
+    ) -> tuple[dict[str, object], list[str]]:
+        """Give what is to be run, as an order has it, and the directories to wipe at its end."""
+        places = self.places(plan)
+        wiped = [self.provisioner.scratch / plan.launch, launch / "session"]
+        own = {
+            **environment(plan, places, path=found.path),
+            "CANFAR_LAUNCH_ID": plan.launch,
+        }
+        told = suggestions(plan, places)
+        if not has_gateway(plan):
+            told.update((name, value.get_secret_value()) for name, value in secrets.env)
+            argv = [word.replace("{port}", str(port)) for word in found.argv]
+            argv = list(plan.command) or argv
+            program = self._program(launch, plan, found.roots, argv, {**told, **own})
+            return program, [str(path) for path in wiped]
+        shared = gateway.shared_directory(
+            launch / "session", plan.launch, sandboxed=self._sandboxed
+        )
+        self.provisioner.make_shared(plan, shared)
+        wiped.append(shared)
+        seen = f"{places.private}/{DIRECTORY}" if self._sandboxed else str(shared)
+        listening = gateway.listening_of(found.argv, seen, taken=port)
+        start = started(plan, places, listening, prefix=prefix_of(secrets), command=found.argv)
+        told.update(application_variables(plan, secrets))
+        program = self._program(
+            launch, plan, found.roots, list(start.argv), {**told, **start.env, **own}
+        )
+        program["gateway"] = self._gateway(launch, plan, secrets, listening, shared)
+        return program, [str(path) for path in wiped]
+
+    def _program(
+        self,
+        launch: Path,
+        plan: SessionPlan,
+        roots: tuple[str, ...],
+        argv: list[str],
+        variables: dict[str, str],
+    ) -> dict[str, object]:
+        identity = plan.identity
+        return {
+            "argv": self._command(plan, roots, argv),
+            "env": variables,
+            # The link leads to the home; a program started there finds its way by HOME.
+            "cwd": "/" if self._sandboxed else str(self.provisioner.homes / plan.owner),
+            "log": str(launch / "session.log"),
+            "log_owner": [identity.uid, identity.group.gid] if self._root else None,
+            "user": self._user(plan),
+            "umask": 0o002,
+        }
+
+    def _gateway(
+        self,
+        launch: Path,
+        plan: SessionPlan,
+        secrets: Secrets,
+        listening: Listening,
+        shared: Path,
+    ) -> dict[str, object]:
+        argv = gateway.gateway_argv()
+        if self._sandboxed:
+            view = GatewayView(
+                **self._view(plan, gateway.gateway_roots()),
+                shared_source=str(shared),
+                shared_target=f"{_PRIVATE}/{DIRECTORY}",
+            )
+            argv = bwrap_argv(view, argv)
+        return {
+            "argv": argv,
+            "env": gateway.gateway_environment(plan, secrets, listening, path=SYSTEM_PATH),
+            "cwd": "/",
+            # Of those who run the hub: it is no part of what a session says.
+            "log": str(launch / GATEWAY_LOG),
+            "log_owner": [os.geteuid(), os.getegid()] if self._root else None,
+            "user": self._user(plan),
+            "umask": 0o077,
+        }
+
+    def _user(self, plan: SessionPlan) -> dict[str, object] | None:
+        """Say whom the supervisor makes of a program; a sandbox made by root does so itself."""
+        identity = plan.identity
+        if not self._root or self._sandboxed:
+            return None
+        return {"uid": identity.uid, "gid": identity.group.gid, "groups": list(identity.gids)}
+
+    def _view(self, plan: SessionPlan, roots: tuple[str, ...]) -> dict[str, Any]:
+        """Give what the views of a session's programs have in common."""
+        launch = self.provisioner.runs / plan.launch
+        identity = plan.identity
+        return {
+            "bwrap": self.isolation.bwrap,
+            "setpriv": self.isolation.setpriv if self._root else None,
+            "uid": identity.uid if self._root else None,
+            "gid": identity.group.gid if self._root else None,
+            "groups": identity.gids,
+            "system": system_entries(),
+            "read_only": roots,
+            "passwd_source": str(launch / "passwd"),
+            "group_source": str(launch / "group"),
+            "hostname": plan.session,
+        }
 
     def _command(self, plan: SessionPlan, roots: tuple[str, ...], argv: list[str]) -> list[str]:
         if not self._sandboxed:
             return argv
-        launch = self.provisioner.runs / plan.launch
-        identity = plan.identity
+        made = self.provisioner
         view = SandboxView(
-            bwrap=self.isolation.bwrap,
-            setpriv=self.isolation.setpriv if self._root else None,
-            uid=identity.uid if self._root else None,
-            gid=identity.group.gid if self._root else None,
-            groups=identity.gids,
-            home_source=str(self.provisioner.homes / plan.owner),
+            **self._view(plan, roots),
+            home_source=str(made.homes / plan.owner),
             home_target=plan.storage.home,
             projects=tuple(
-                (str(self.provisioner.projects / mount.name), mount.path)
+                (str(made.projects / mount.name), mount.path)
                 for mount in plan.storage.find(Area.PROJECT)
             ),
-            scratch_source=str(self.provisioner.scratch / plan.launch),
+            scratch_source=str(made.scratch / plan.launch),
             scratch_target=SCRATCH,
-            session_source=str(launch / "session"),
+            session_source=str(made.runs / plan.launch / "session"),
             session_target=_PRIVATE,
             files_root=_FILES,
-            system=system_entries(),
-            read_only=roots,
-            passwd_source=str(launch / "passwd"),
-            group_source=str(launch / "group"),
-            hostname=plan.session,
         )
         return bwrap_argv(view, argv)
 
@@ -190,38 +306,13 @@ class Launcher:
             (private.parent / name).write_text(text)
             (private.parent / name).chmod(0o644)
 
-    def _write_spec(
-        self,
-        launch: Path,
-        plan: SessionPlan,
-        argv: list[str],
-        variables: dict[str, str],
-        port: int,
-    ) -> None:
-        identity = plan.identity
-        drop = self._root and not self._sandboxed
-        user = {"uid": identity.uid, "gid": identity.group.gid, "groups": list(identity.gids)}
-        spec = {
+    def _write_order(self, launch: Path, plan: SessionPlan, programs: dict[str, object]) -> None:
+        order = {
             "launch_id": plan.launch,
             "session": plan.session,
             "owner": plan.owner,
-            "argv": argv,
-            "env": variables,
-            # The link leads to the home; a program started there finds its way by HOME.
-            "cwd": "/" if self._sandboxed else str(self.provisioner.homes / plan.owner),
-            "log": str(launch / "session.log"),
-            "log_owner": [identity.uid, identity.group.gid] if self._root else None,
-            "user": user if drop else None,
-            "umask": 0o002,
             "grace": _GRACE,
-            "wipe": [str(self.provisioner.scratch / plan.launch), str(launch / "session")],
-            "port": port,
             "deadline": plan.ends.timestamp(),
+            **programs,
         }
-        partial = launch / "spec.new"
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(spec, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(launch / "spec.json")
+        replace_file(launch / ORDER, json.dumps(order))

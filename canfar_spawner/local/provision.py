@@ -10,6 +10,7 @@ from canfar_spawner.core.errors import Unavailable
 from canfar_spawner.core.identity import PosixIdentity
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.storage import Area
+from canfar_spawner.local.gateway import short_directory
 from canfar_spawner.site.directories import HOME_MODE, PASSED_THROUGH, PROJECT_MODE, make
 
 
@@ -87,7 +88,12 @@ class Provisioner:
             ) from None
         return launch
 
+    def make_shared(self, plan: SessionPlan, path: Path) -> None:
+        """Make the directory in which gateway and application meet; raises OSError."""
+        self._make(path, HOME_MODE, plan.identity.uid, plan.identity.group.gid)
+
     def forget(self, launch: str) -> None:
         """Remove what is left of an ended launch."""
         shutil.rmtree(self.runs / launch, ignore_errors=True)
         shutil.rmtree(self.scratch / launch, ignore_errors=True)
+        shutil.rmtree(short_directory(launch), ignore_errors=True)

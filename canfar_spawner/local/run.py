@@ -1,8 +1,8 @@
 """``canfar-run``: the supervisor of one local session or job; standard library only.
 
 ``python -I run.py <launch directory>`` reads ``spec.json`` there, starts the program once, and
-leaves nothing of it behind when it ends. The exclusive lock on ``lock`` is the proof of life: a
-pid alone proves nothing, since pids are used again. This module also reads back what it writes.
+leaves nothing of it behind when it ends. A gateway before the program is started with it, and again
+whenever it ends by itself. What is written down of both is read by `canfar_spawner.local.state`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +26,19 @@ if not __package__:
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from canfar_spawner.local import processes
+from canfar_spawner.local.deadline import Deadline
+from canfar_spawner.local.order import ORDER, Order, Program, read_order
 from canfar_spawner.local.processes import Process
+from canfar_spawner.local.state import (
+    LaunchState,
+    is_alive,
+    read_state,
+    stop,
+    write_state,
+)
 from canfar_spawner.local.wipe import wipe
+
+__all__ = ["MARK", "LaunchState", "Supervisor", "is_alive", "main", "read_state", "stop"]
 
 MARK: Final = "CANFAR_LAUNCH_ID"
 """The variable by which every process of a launch is found, wherever it has gone."""
@@ -40,154 +50,12 @@ it has ended before; an earlier supervisor was killed and this one finished for 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _LOCK_WITHIN, _LOCK_EVERY = 1.0, 0.02
 _LOOK_FIRST, _LOOK_LAST = 0.01, 0.5
-_LOOK_AT_CLOCK = 60.0
 _STOP_ROUNDS = 20
+_AGAIN_FIRST, _AGAIN_LAST, _STEADY = 0.1, 5.0, 30.0
+"""Seconds until a gateway that ended is started again, growing until it has run for the third."""
 _DEFAULTS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)
 _LOADER = ("LD_", "GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH")
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM}
-
-
-@dataclass(frozen=True)
-class LaunchState:
-    """What a supervisor has written down of its launch; never a secret."""
-
-    phase: str
-    """``starting``, ``running`` or ``ended``."""
-    launch_id: str
-    supervisor: Process
-    boot_id: str
-    at: float
-    """When the supervisor began."""
-    session: str = ""
-    owner: str = ""
-    port: int | None = None
-    program: Process | None = None
-    started_at: float | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    reason: str | None = None
-    """``exited``, ``stopped``, ``deadline``, ``start_failed`` or ``supervisor_lost``."""
-    detail: str | None = None
-    out_of_memory: bool = False
-    peak_memory_bytes: int | None = None
-    unwiped: int = 0
-    """How many paths could not be removed."""
-    ended_at: float | None = None
-
-    @property
-    def supervisor_pid(self) -> int:
-        """The supervisor's pid; only `is_alive` says whether it is still its own."""
-        return self.supervisor.pid
-
-
-def read_state(launch_dir: Path) -> LaunchState | None:
-    """Read what a supervisor has written down; None where none has begun.
-
-    Raises
-    ------
-    OSError
-        It is there and cannot be read.
-    ValueError
-        It is not what a supervisor writes.
-    """
-    try:
-        content = json.loads((launch_dir / "state.json").read_text())
-    except FileNotFoundError:
-        return None
-    try:
-        program = content.pop("program")
-        return LaunchState(
-            supervisor=Process(**content.pop("supervisor")),
-            program=Process(**program) if program else None,
-            **content,
-        )
-    except (TypeError, KeyError, AttributeError):
-        raise ValueError(f"{launch_dir}/state.json is not a supervisor's") from None
-
-
-def is_alive(launch_dir: Path) -> bool:
-    """Say whether a supervisor holds the lock of a launch; never makes the file.
-
-    Raises
-    ------
-    OSError
-        The lock cannot be looked at, so nothing is known.
-    """
-    try:
-        lock = os.open(launch_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        # Not left to close: a process being forked right now would keep the lock for a moment.
-        fcntl.flock(lock, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def stop(launch_dir: Path) -> bool:
-    """Ask the supervisor of a launch to end it; a second time skips the grace.
-
-    Returns
-    -------
-    bool
-        Whether there was one to ask. A later process with the same pid is never signalled.
-    """
-    state = read_state(launch_dir)
-    if state is None or state.phase == "ended" or state.boot_id != processes.boot_id():
-        return False
-    seen = processes.look_at(state.supervisor.pid)
-    if seen is None or seen.process != state.supervisor:
-        return False
-    try:
-        os.kill(state.supervisor.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-@dataclass(frozen=True)
-class _Spec:
-    """What the hub orders."""
-
-    launch_id: str
-    session: str
-    owner: str
-    argv: list[str]
-    env: dict[str, str]
-    log: str
-    cwd: str | None = None
-    user: dict[str, Any] | None = None
-    """Whom to become before the program starts: ``uid``, ``gid`` and ``groups``."""
-    log_owner: list[int] | None = None
-    """Uid and gid of the log; the user's own where one is given."""
-    umask: int | None = None
-    grace: float = 10.0
-    wipe: Sequence[str] = ()
-    port: int | None = None
-    deadline: float | None = None
-
-
-def _read_spec(launch_dir: Path) -> _Spec:
-    """Read the order; a ValueError never repeats what it says, which may be secret."""
-    try:
-        spec = _Spec(**json.loads((launch_dir / "spec.json").read_text()))
-        user = spec.user or {"uid": 0, "gid": 0, "groups": []}
-        texts = [spec.launch_id, spec.session, spec.owner, spec.log, spec.cwd or "", *spec.wipe]
-        numbers = [spec.umask or 0, spec.grace, spec.port or 0, spec.deadline or 0, user["uid"]]
-        # Joining and adding fail where anything is of the wrong kind.
-        "".join(texts + spec.argv + [*spec.env.values()])
-        sum(numbers + [user["gid"]] + user["groups"] + (spec.log_owner or []))
-    except OSError as error:
-        raise ValueError(f"spec.json: {error.strerror}") from None
-    except (TypeError, ValueError, AttributeError, KeyError):
-        raise ValueError("spec.json is not what the hub writes") from None
-    if not spec.argv:
-        raise ValueError("spec.json names no program")
-    return spec
 
 
 class Supervisor:
@@ -207,40 +75,35 @@ class Supervisor:
         self._orders = 0
         self._program: int | None = None
         self._status: int | None = None
+        self._gateway: int | None = None
+        self._began, self._pause = 0.0, _AGAIN_FIRST
         self._childless = self._beyond_reach = False
         self._roots = {os.getpid()}
 
     def write(self, **news: Any) -> None:
         """Replace the state file, so that a reader sees the old or the new one."""
         self._state = replace(self._state, **news)
-        partial = self._dir / "state.new"
-        with partial.open("w") as file:
-            os.fchmod(file.fileno(), 0o644)
-            json.dump(asdict(self._state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._dir / "state.json")
-        directory = os.open(self._dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_state(self._dir, self._state)
 
     def end(self, reason: str, **news: Any) -> None:
         """Write down the end and remove the order, which holds secrets."""
         self.write(phase="ended", reason=reason, ended_at=time.time(), **news)
-        (self._dir / "spec.json").unlink(missing_ok=True)
+        (self._dir / ORDER).unlink(missing_ok=True)
 
-    def run(self, spec: _Spec) -> int:
+    def run(self, spec: Order) -> int:
         """Run the program to its end; nothing of it stays behind."""
         self.write(session=spec.session, owner=spec.owner, port=spec.port)
-        if spec.deadline is not None and time.time() >= spec.deadline:
+        deadline = Deadline(self._dir, spec.deadline)
+        if not deadline.left():
             self.end("deadline", unwiped=sum(map(wipe, spec.wipe)))
             return 0
         kills_before = processes.oom_kills()
         try:
-            self._program = self._start(spec)
+            # The gateway first: what it is told is out of sight when the program looks around.
+            self._start_gateway(spec)
+            self._program = self._start(spec, spec.program)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._end_all(0.0)
             words = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
             self.end("start_failed", detail=str(words), unwiped=sum(map(wipe, spec.wipe)))
             return START_FAILED
@@ -248,7 +111,7 @@ class Supervisor:
             self.write(
                 phase="running", program=processes.identify(self._program), started_at=time.time()
             )
-            reason = self._wait(spec.deadline)
+            reason = self._wait(spec, deadline)
         finally:
             own_end = self._status
             self._end_all(spec.grace)
@@ -267,18 +130,43 @@ class Supervisor:
     def finish_for(self, lost: LaunchState | None, paths: Iterable[str]) -> int:
         """Do what a killed supervisor could not; the program is never started again."""
         if lost is not None:
-            program, this = lost.program, self._state
-            found = program and processes.identify(program.pid)
-            if found and found == program and lost.boot_id == this.boot_id:
-                self._roots.add(found.pid)
+            this = self._state
+            for known in (lost.program, lost.gateway):
+                found = known and processes.identify(known.pid)
+                if found and found == known and lost.boot_id == this.boot_id:
+                    self._roots.add(found.pid)
             self._state = replace(lost, supervisor=this.supervisor, boot_id=this.boot_id)
         self._end_all(0.0)
         self.end("supervisor_lost", unwiped=sum(map(wipe, paths)))
         return FINISHED_FOR
 
-    def _start(self, spec: _Spec) -> int:
-        user = spec.user or {}
-        if os.geteuid() == 0 and not user and any(key.startswith(_LOADER) for key in spec.env):
+    def _start_gateway(self, spec: Order) -> None:
+        if spec.gateway is not None:
+            self._began = time.monotonic()
+            self._gateway = self._start(spec, spec.gateway)
+            self.write(gateway=processes.identify(self._gateway))
+
+    def _see_to_gateway(self, spec: Order) -> float:
+        """Start a gateway that has ended again in due time; gives how long nothing is to be done."""
+        if spec.gateway is None or self._gateway is not None:
+            return float("inf")
+        now = time.monotonic()
+        if now - self._began > _STEADY:
+            self._pause = _AGAIN_FIRST
+        left = self._began + self._pause - now
+        if left > 0:
+            return left
+        self._pause = min(2 * self._pause, _AGAIN_LAST)
+        try:
+            self._start_gateway(spec)
+        except (OSError, subprocess.SubprocessError):
+            # The program runs on, and what is missing now may be back at the next attempt.
+            return self._pause
+        return float("inf")
+
+    def _start(self, spec: Order, program: Program) -> int:
+        user = program.user or {}
+        if os.geteuid() == 0 and not user and any(key.startswith(_LOADER) for key in program.env):
             # bubblewrap and setpriv would obey these while they are still root.
             raise ValueError("a variable of the dynamic loader cannot be set by a hub of root")
         libc = ctypes.CDLL(None)
@@ -296,16 +184,16 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        log = os.open(spec.log, flags, 0o600)
+        log = os.open(program.log, flags, 0o600)
         try:
-            owner = spec.log_owner or (user and [user["uid"], user["gid"]])
+            owner = program.log_owner or (user and [user["uid"], user["gid"]])
             if owner:
                 # Programs open /dev/stderr anew, which asks for the file's own permissions.
                 os.fchown(log, *owner)
             started = subprocess.Popen(
-                spec.argv,
-                env={**spec.env, MARK: spec.launch_id},
-                cwd=spec.cwd,
+                program.argv,
+                env={**program.env, MARK: spec.launch_id},
+                cwd=program.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -313,7 +201,7 @@ class Supervisor:
                 user=user.get("uid"),
                 group=user.get("gid"),
                 extra_groups=user.get("groups"),
-                umask=0o022 if spec.umask is None else spec.umask,
+                umask=program.umask,
                 preexec_fn=become_program,  # noqa: PLW1509 - the supervisor has one thread
             )
         finally:
@@ -331,19 +219,19 @@ class Supervisor:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._program:
                     self._status = os.waitstatus_to_exitcode(ended[1])
+                elif ended[0] == self._gateway:
+                    self._gateway = None
         except ChildProcessError:
             self._childless = True
 
-    def _wait(self, deadline: float | None) -> str:
-        while True:
-            left = _LOOK_AT_CLOCK if deadline is None else deadline - time.time()
-            self._rest_until(min(left, _LOOK_AT_CLOCK))
+    def _wait(self, spec: Order, deadline: Deadline) -> str:
+        while left := deadline.left():
+            self._rest_until(min(left, self._see_to_gateway(spec)))
             if self._orders:
                 return "stopped"
             if self._status is not None:
                 return "exited"
-            if deadline is not None and time.time() >= deadline:
-                return "deadline"
+        return "deadline"
 
     def _remaining(self) -> dict[int, processes.Seen]:
         """Find what is left of the launch: what descends from it, and what processes.carries its mark."""
@@ -382,7 +270,10 @@ class Supervisor:
                     pid: look.process
                     for pid, look in remaining.items()
                     if look.process not in asked
-                    and not (pid == self._program and processes.holds_namespace(pid, remaining))
+                    and not (
+                        pid in (self._program, self._gateway)
+                        and processes.holds_namespace(pid, remaining)
+                    )
                 }
                 processes.send(sorted(fresh, key=lambda pid: pid != self._program), signal.SIGTERM)
                 asked.update(fresh.values())
@@ -451,11 +342,11 @@ def _supervise(launch_dir: Path) -> int:
         before, begun = None, True
     if before is not None and before.phase == "ended":
         # The earlier supervisor may have been killed between its last two steps.
-        (launch_dir / "spec.json").unlink(missing_ok=True)
+        (launch_dir / ORDER).unlink(missing_ok=True)
         return HAS_ENDED
     spec, problem = None, ""
     try:
-        spec = _read_spec(launch_dir)
+        spec = read_order(launch_dir)
     except ValueError as error:
         problem = str(error)
     known = before or spec

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from typing_extensions import override
+
 _HOST = ("/usr", "/etc")
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - places in the view, not files
 
@@ -23,8 +25,8 @@ class SystemEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxView:
-    """The view of one session; a source is a path of the host, a target one of the view."""
+class BareView:
+    """A view with nothing of a user's own; a source is a path of the host, a target one of the view."""
 
     bwrap: str
     setpriv: str | None
@@ -32,6 +34,51 @@ class SandboxView:
     uid: int | None
     gid: int | None
     groups: tuple[int, ...]
+    system: tuple[SystemEntry, ...]
+    read_only: tuple[str, ...]
+    """What programs need of the host, seen under the same paths."""
+    passwd_source: str
+    group_source: str
+    hostname: str
+
+    @property
+    def writable(self) -> dict[str, str]:
+        """Source of each target that may be written to."""
+        return {}
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Target of each link."""
+        return {}
+
+    @property
+    def open_directories(self) -> tuple[str, ...]:
+        """What is there and empty, unless something is bound in it."""
+        return ()
+
+    @property
+    def starts_in(self) -> str:
+        """The directory that programs start in."""
+        return "/"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayView(BareView):
+    """The view of a gateway: the directory that it shares with its application, and no file else."""
+
+    shared_source: str
+    shared_target: str
+
+    @property
+    @override
+    def writable(self) -> dict[str, str]:
+        return {self.shared_target: self.shared_source}
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxView(BareView):
+    """The view of one session."""
+
     home_source: str
     home_target: str
     projects: tuple[tuple[str, str], ...]
@@ -42,12 +89,39 @@ class SandboxView:
     session_target: str
     files_root: str
     """A directory with links to home, projects and scratch."""
-    system: tuple[SystemEntry, ...]
-    read_only: tuple[str, ...]
-    """What programs need of the host, seen under the same paths."""
-    passwd_source: str
-    group_source: str
-    hostname: str
+
+    @property
+    def _above_projects(self) -> str:
+        return str(PurePosixPath(self.home_target).parent.parent / "projects")
+
+    @property
+    @override
+    def writable(self) -> dict[str, str]:
+        return {
+            self.home_target: self.home_source,
+            **{target: source for source, target in self.projects},
+            self.scratch_target: self.scratch_source,
+            self.session_target: self.session_source,
+        }
+
+    @property
+    @override
+    def links(self) -> dict[str, str]:
+        return {
+            f"{self.files_root}/home": self.home_target,
+            f"{self.files_root}/projects": self._above_projects,
+            f"{self.files_root}/scratch": self.scratch_target,
+        }
+
+    @property
+    @override
+    def open_directories(self) -> tuple[str, ...]:
+        return (self._above_projects, self.files_root)
+
+    @property
+    @override
+    def starts_in(self) -> str:
+        return self.home_target
 
 
 def _above(paths: Iterable[str]) -> list[str]:
@@ -66,7 +140,7 @@ def _refuse_nesting(writable: list[str], read_only: tuple[str, ...]) -> None:
                 raise ValueError(f"{inner} cannot be shown in a session: it lies in its {outer}")
 
 
-def _become(view: SandboxView) -> list[str]:
+def _become(view: BareView) -> list[str]:
     """Give up root, once everything that only root could bind is in place."""
     if view.setpriv is None:
         return []
@@ -86,12 +160,12 @@ def _become(view: SandboxView) -> list[str]:
     ]
 
 
-def bwrap_argv(view: SandboxView, argv: list[str]) -> list[str]:
+def bwrap_argv(view: BareView, argv: list[str]) -> list[str]:
     """Give the command that runs a program in a view.
 
     Parameters
     ----------
-    view : SandboxView
+    view : BareView
     argv : list of str
         The program and its arguments, as the view sees them.
 
@@ -106,13 +180,7 @@ def bwrap_argv(view: SandboxView, argv: list[str]) -> list[str]:
         somebody else.
     """
     become = _become(view)
-    projects = str(PurePosixPath(view.home_target).parent.parent / "projects")
-    writable = {
-        view.home_target: view.home_source,
-        **{target: source for source, target in view.projects},
-        view.scratch_target: view.scratch_source,
-        view.session_target: view.session_source,
-    }
+    writable = view.writable
     _refuse_nesting([*writable], view.read_only)
     bound = [entry.path for entry in view.system if entry.target is None]
 
@@ -134,15 +202,14 @@ def bwrap_argv(view: SandboxView, argv: list[str]) -> list[str]:
         if entry.target is not None:
             command += ["--symlink", entry.target, entry.path]
     # Parents that bubblewrap makes by itself are closed to everybody but their owner.
-    for parent in _above([*bound, *view.read_only, *writable, f"{projects}/any"]):
+    inside = [f"{path}/any" for path in view.open_directories]
+    for parent in _above([*bound, *view.read_only, *writable, *inside]):
         command += ["--perms", "0755", "--dir", parent]
     for path in (*bound, *view.read_only):
         command += ["--ro-bind", path, path]
     for target, source in writable.items():
         command += ["--bind", source, target]
-    command += ["--perms", "0755", "--dir", view.files_root]
-    links = {"home": view.home_target, "projects": projects, "scratch": view.scratch_target}
-    for name, target in links.items():
-        command += ["--symlink", target, f"{view.files_root}/{name}"]
+    for name, target in view.links.items():
+        command += ["--symlink", target, name]
     command += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    return [*command, "--chdir", view.home_target, "--", *become, *argv]
+    return [*command, "--chdir", view.starts_in, "--", *become, *argv]

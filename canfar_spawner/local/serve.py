@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,16 +16,16 @@ from types import FrameType
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.local import environments
 from canfar_spawner.local import run as supervisor
+from canfar_spawner.local.kept import call_off_waiting
 from canfar_spawner.local.sample_project import provide
 from canfar_spawner.local.settings import (
     LocalSettings,
-    SettingError,
     demo_password,
     port_is_free,
     prepare_data,
     running_launches,
 )
-from canfar_spawner.site.files import SiteFileError, load
+from canfar_spawner.site.files import SettingError, SiteFileError, load
 from canfar_spawner.site.users_file import Users, missing_groups
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,8 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, and the closing of the terminal."""
 _INTERRUPTED = 130
 _PROXY = b"configurable-http-proxy"
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0
+"""Seconds before a session manager that ended by itself is started again."""
 _BACKGROUND = 10
 """How far the building of environments steps back behind sessions."""
 
@@ -49,7 +52,86 @@ def _config(environ: Mapping[str, str]) -> Path:
 
 
 def _site_file(environ: Mapping[str, str], variable: str, name: str) -> Path:
-    return Path(environ.get(variable) or _config(environ).parent / name)
+    return Path(environ.get(variable) or _config(environ).parent / name).resolve()
+
+
+def catalogue_file(environ: Mapping[str, str]) -> Path:
+    """Say where the site's catalogue is."""
+    return _site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml")
+
+
+def users_file(environ: Mapping[str, str]) -> Path:
+    """Say where the site's users are."""
+    return _site_file(environ, "CANFAR_HUB_USERS", "users.yaml")
+
+
+class _Sessions:
+    """The session manager, kept running beside the hub.
+
+    Parameters
+    ----------
+    settings : LocalSettings
+    environ : mapping of str to str
+    """
+
+    def __init__(self, settings: LocalSettings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = {
+            **environ,
+            "CANFAR_HUB_DATA": str(settings.data),
+            # It runs in another directory than whoever wrote these.
+            "CANFAR_HUB_CATALOGUE": str(catalogue_file(environ)),
+            "CANFAR_HUB_USERS": str(users_file(environ)),
+        }
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="sessions", daemon=True)
+
+    def start(self) -> None:
+        """Replace a manager that an earlier hub has left, and keep one running."""
+        end_manager(self._settings)
+        self._thread.start()
+
+    def _keep(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._over.is_set():
+            began = time.monotonic()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "canfar_spawner.cli.main", "sessions"],
+                cwd=self._settings.hub,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            if self._over.is_set():
+                self._process.terminate()
+            status = self._process.wait()
+            if self._over.is_set():
+                return
+            if time.monotonic() - began > _LAST_PAUSE:
+                pause = _FIRST_PAUSE
+            _say(f"The session manager has ended with status {status}; it is started again.")
+            self._over.wait(pause)
+            pause = min(2 * pause, _LAST_PAUSE)
+
+    def end(self) -> None:
+        """End the manager; sessions and jobs go on."""
+        self._over.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._thread.join(_END_WITHIN)
+
+
+def end_manager(settings: LocalSettings) -> None:
+    """End a session manager that runs without its hub."""
+    deadline = time.monotonic() + _END_WITHIN
+    number = signal.SIGTERM
+    while (left := _ours(settings, "sessions.pid")) and b"sessions" in left[1]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left[0], number)
+        if time.monotonic() > deadline:
+            number = signal.SIGKILL
+        time.sleep(_LOOK_EVERY)
 
 
 def _plural(count: int) -> str:
@@ -97,12 +179,12 @@ def run(environ: Mapping[str, str]) -> int:
         The catalogue or the users file is broken.
     """
     settings = LocalSettings.read(environ)
-    policy = load(_site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml"), SitePolicy)
-    users_file = _site_file(environ, "CANFAR_HUB_USERS", "users.yaml")
-    users = load(users_file, Users)
+    policy = load(catalogue_file(environ), SitePolicy)
+    people = users_file(environ)
+    users = load(people, Users)
     problems = missing_groups(users, policy.projects)
     if problems:
-        raise SiteFileError(users_file, problems)
+        raise SiteFileError(people, problems)
     if not port_is_free(settings.port) and not _takes_over(settings):
         raise SettingError(f"Port {settings.port} is in use; choose another with CANFAR_HUB_PORT.")
     prepare_data(settings)
@@ -131,19 +213,25 @@ def run(environ: Mapping[str, str]) -> int:
         start_new_session=True,
     )
     (settings.hub / "hub.pid").write_text(str(hub.pid))
+    manager = _Sessions(settings, environ)
 
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def end(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
         hub.send_signal(signal.SIGTERM)
 
     for number in _ENDING:
         signal.signal(number, end)
     if asked:
         hub.send_signal(signal.SIGTERM)
+    manager.start()
     _say(f"CANFAR Hub: {settings.url}")
     _say(f"Sign in as {', '.join(users.users)}; the password is {password}")
     _say(f"Data: {settings.data}. Ctrl-C ends the hub; sessions go on until `make stop`.")
     with _preparing(settings, policy):
         status = hub.wait()
+    if asked:
+        # A hub that died by itself leaves it running: jobs and lifetimes go on without a hub.
+        manager.end()
     (settings.hub / "hub.pid").unlink(missing_ok=True)
     left = len(running_launches(settings.data))
     _say(f"The hub has ended. {_plural(left)} still running; `make stop` ends them.")
@@ -214,6 +302,11 @@ def stop(environ: Mapping[str, str]) -> int:
             time.sleep(_LOOK_EVERY)
         _say("The hub has ended." if _hub_pid(settings) != pid else "The hub was told to end.")
     _end_left_proxy(settings)
+    end_manager(settings)
+    # They would be started by the next manager.
+    waiting = call_off_waiting(settings.data)
+    if waiting:
+        _say(f"{waiting} waiting {'job was' if waiting == 1 else 'jobs were'} taken back.")
     launches = running_launches(settings.data)
     for path in launches:
         supervisor.stop(path)

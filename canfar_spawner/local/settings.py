@@ -12,22 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.hub.platform import Platform
+from canfar_spawner.hub.service import SessionsService
 from canfar_spawner.local import run
 from canfar_spawner.local.backend import LocalBackend
-from canfar_spawner.local.isolation import probe
+from canfar_spawner.local.isolation import Isolation, probe
 from canfar_spawner.local.launcher import Launcher
+from canfar_spawner.local.offers import serves_others
 from canfar_spawner.local.provision import Provisioner
-from canfar_spawner.site.files import WatchedFile
+from canfar_spawner.site.files import SettingError, WatchedFile
 from canfar_spawner.site.policy import watch_policy
 from canfar_spawner.site.users_file import Users, UsersFile
 
 _HIGHEST_PORT = 65535
 _PASSWORD_LENGTH = 8
-
-
-class SettingError(Exception):
-    """A variable of the environment that the hub cannot be started with."""
+_INNER_PORTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +144,36 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def inner_ports(settings: LocalSettings) -> tuple[int, int]:
-    """Give the ports of the hub's API and of the proxy's.
+def inner_ports(settings: LocalSettings) -> tuple[int, int, int]:
+    """Give the ports of the hub's API, of the proxy's, and of the session manager.
 
-    They stay the same from start to start: running sessions know the first one.
+    They stay the same from start to start: running sessions know them.
     """
     path = settings.hub / "ports.json"
-    with contextlib.suppress(OSError, ValueError):
-        hub, proxy = json.loads(path.read_text())
-        return int(hub), int(proxy)
-    with contextlib.closing(socket.socket()) as one, contextlib.closing(socket.socket()) as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], two.getsockname()[1]
-    _private(path, json.dumps(ports))
-    return ports
+    kept: list[int] = []
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        kept = [int(port) for port in json.loads(path.read_text())]
+    known = len(kept)
+    with contextlib.ExitStack() as stack:
+        # What an earlier version has kept stays; what it did not know of is added.
+        for _ in range(_INNER_PORTS - known):
+            trial = stack.enter_context(contextlib.closing(socket.socket()))
+            trial.bind(("127.0.0.1", 0))
+            kept.append(trial.getsockname()[1])
+    if known < _INNER_PORTS:
+        # Not each time: hub and manager start at any moment, and who read it half written chose anew.
+        _private(path, json.dumps(kept))
+    hub, proxy, sessions = kept[:_INNER_PORTS]
+    return hub, proxy, sessions
+
+
+def sessions_service(settings: LocalSettings) -> SessionsService:
+    """Give the session manager's place on this machine, making its secret where there is none."""
+    path = settings.hub / "sessions_token"
+    if not path.exists():
+        _private(path, secrets.token_urlsafe(32) + "\n")
+    address = f"http://127.0.0.1:{inner_ports(settings)[2]}"
+    return SessionsService(address=address, token=path.read_text().strip())
 
 
 def make_platform(
@@ -189,18 +204,7 @@ def make_platform(
     people = WatchedFile(users, Users, log)
     isolation = probe()
     log.info("Sessions are kept apart by %s. %s", isolation.kind, isolation.reason)
-
-    def gids() -> dict[str, int]:
-        groups = people.value.groups
-        return {
-            project.name: groups[project.group]
-            for project in policy.value.projects
-            if project.group in groups
-        }
-
-    backend = LocalBackend(
-        Launcher(Provisioner(settings.data), isolation), policy=lambda: policy.value, gids=gids
-    )
+    backend = _backend(settings, policy, people, isolation)
     backend.project_directories()
     notices = () if isolation.kind == "bubblewrap" else (isolation.reason,)
     platform = Platform(
@@ -212,6 +216,42 @@ def make_platform(
         notices=notices,
     )
     return platform, people.value
+
+
+def _backend(
+    settings: LocalSettings,
+    policy: WatchedFile[SitePolicy],
+    people: WatchedFile[Users],
+    isolation: Isolation,
+) -> LocalBackend:
+    def gids() -> dict[str, int]:
+        groups = people.value.groups
+        return {
+            project.name: groups[project.group]
+            for project in policy.value.projects
+            if project.group in groups
+        }
+
+    return LocalBackend(
+        Launcher(Provisioner(settings.data), isolation),
+        policy=lambda: policy.value,
+        gids=gids,
+        others=lambda: serves_others(people.value),
+    )
+
+
+def make_backend(
+    settings: LocalSettings, *, policy: WatchedFile[SitePolicy], users: Path, log: logging.Logger
+) -> LocalBackend:
+    """Make the back end of the session manager; it alone runs the queue of waiting jobs.
+
+    Raises
+    ------
+    SiteFileError
+        The users file is broken; says where.
+    """
+    people = WatchedFile(users, Users, log)
+    return _backend(settings, policy, people, probe())
 
 
 def running_launches(data: Path) -> list[Path]:

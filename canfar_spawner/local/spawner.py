@@ -9,9 +9,9 @@ from traitlets import default
 from typing_extensions import override
 
 from canfar_spawner.core.backend import Secrets
+from canfar_spawner.core.gateway import start_url
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.status import Phase
-from canfar_spawner.core.variables import start_url
 from canfar_spawner.hub.mixin import SessionSpawnerMixin
 from canfar_spawner.local.backend import LocalBackend
 
@@ -48,8 +48,8 @@ class LocalSpawner(SessionSpawnerMixin):
 
     @override
     def apply_plan(self, plan: SessionPlan) -> None:
-        """Choose a port and the page to open with."""
-        self.port = random_port()
+        """Choose a port, or take that of a session that runs already, and the page to open with."""
+        self.port = self._backend.port_of(plan.launch) or random_port()
         self.default_url = start_url(plan)
 
     @override
@@ -67,7 +67,7 @@ class LocalSpawner(SessionSpawnerMixin):
         if _STATE in state:
             self.port = state[_STATE]
         if self.plan is not None:
-            self._backend.promise(self.plan)
+            self._backend.remember(self.plan)
 
     @override
     async def address(self, plan: SessionPlan) -> str:

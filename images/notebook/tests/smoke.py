@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,10 @@ async def _compute(address: str, kernel: str) -> str:
 def main() -> None:
     """Serve, ask and compute."""
     subprocess.run(["jupyterhub-singleuser", "--version"], check=True)
+    extensions = subprocess.run(
+        ["jupyter", "server", "extension", "list"], check=True, capture_output=True, text=True
+    )
+    assert re.search(r"canfar_lab \S*\s*\S*OK", extensions.stdout + extensions.stderr)
     with tempfile.TemporaryDirectory() as home:
         command = ["jupyter", "lab", "--ip=127.0.0.1", "--port=18888", "--no-browser"]
         server = subprocess.Popen(
