@@ -2,7 +2,16 @@ import tseslint from "typescript-eslint";
 
 export default tseslint.config(
   {
-    ignores: ["**/node_modules/", "**/static/", "**/*.mjs", "docs/", "var/"],
+    ignores: [
+      "**/node_modules/",
+      "**/static/",
+      "labextension/built/",
+      "labextension/lib/",
+      "**/*.mjs",
+      "**/pages/*.js",
+      "docs/",
+      "var/",
+    ],
   },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,

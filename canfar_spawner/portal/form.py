@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from canfar_spawner.core.backend import Backend, Offer
 from canfar_spawner.core.catalogue import Container
@@ -15,6 +14,8 @@ from canfar_spawner.core.request import FIELDS, SECRET_FIELDS
 from canfar_spawner.core.resources import number
 from canfar_spawner.hub.gate import active_sessions
 from canfar_spawner.hub.platform import Platform
+from canfar_spawner.portal.address import spawn_page
+from canfar_spawner.portal.language import say
 from canfar_spawner.portal.views import (
     ContainerCard,
     LaunchForm,
@@ -25,7 +26,10 @@ from canfar_spawner.portal.views import (
 from canfar_spawner.portal.words import fixed_sentence, flexible_sentence, long_duration
 
 _LINK_PREFIX = "opt-"
-_SHOWN = tuple(field for field in FIELDS if field not in {"profile", "projects", "cmd", "args"})
+_ELSEWHERE = {"profile", "projects", "continues", "cmd", "args"}
+_NEVER_SHOWN = SECRET_FIELDS - {"env"}
+"""What a registry asks for is used once; a form that is shown again asks for it anew."""
+_SHOWN = tuple(field for field in FIELDS if field not in _ELSEWHERE | _NEVER_SHOWN)
 
 
 def _preparing(offer: Offer) -> Preparing | None:
@@ -54,7 +58,7 @@ def container_card(container: Container, backend: Backend) -> ContainerCard:
         description=container.description,
         icon=container.icon,
         kind=kind.value,
-        kind_title=KINDS[kind].title,
+        kind_title=say(KINDS[kind].title),
         versions=tuple(
             VersionChoice(
                 name=version.name,
@@ -71,6 +75,7 @@ def container_card(container: Container, backend: Backend) -> ContainerCard:
         command=offer.command,
         preparing=_preparing(offer),
         modes=tuple(mode.value for mode in KINDS[kind].modes),
+        notice=offer.notice,
     )
 
 
@@ -91,6 +96,7 @@ def _sizes(policy: SitePolicy, kind: SessionKind, *, enforced: bool) -> SizeChoi
         gpus=choices.gpus,
         flexible_sentence=flexible_sentence(choices.flexible),
         fixed_sentence=fixed_sentence(enforced=enforced),
+        least=(number(choices.flexible.cores_request), str(choices.flexible.memory_request)),
     )
 
 
@@ -110,7 +116,9 @@ def _fall_back(
         if container is None:
             kept.pop("container", None)
             kept.pop("version", None)
-            notices.append(f"The container {shown(asked)} is not offered; choose another.")
+            notices.append(
+                say("The container %(name)s is not offered; choose another.", name=shown(asked))
+            )
         else:
             kept["container"] = [asked]
             names = [version.name for version in container.versions]
@@ -118,17 +126,33 @@ def _fall_back(
             if wanted and wanted not in names:
                 kept.pop("version")
                 notices.append(
-                    f"{container.title} {shown(wanted)} is not offered any more;"
-                    f" {container.default_version.name} takes its place."
+                    say(
+                        "%(container)s %(version)s is not offered any more;"
+                        " %(other)s takes its place.",
+                        container=container.title,
+                        version=shown(wanted),
+                        other=container.default_version.name,
+                    )
                 )
     gone = [project for project in kept.get("projects", []) if project and project not in mine]
     if gone:
         kept["projects"] = [project for project in kept["projects"] if project not in gone]
-        notices.append(f"You are not in {listing(map(shown, gone), conjunction='and')}; left out.")
-    unknown = [field for field in kept if field not in FIELDS or field in SECRET_FIELDS - {"env"}]
+        absent = listing(map(shown, gone), conjunction=say("and"))
+        notices.append(say("You are not in %(projects)s; left out.", projects=absent))
+    empty = [
+        line.removesuffix("=")
+        for line in (kept.get("env") or [""])[0].splitlines()
+        if line.endswith("=") and line.count("=") == 1
+    ]
+    if empty:
+        absent = listing(map(shown, empty), conjunction=say("and"))
+        notices.append(
+            say("The values of variables are not kept: fill in %(names)s below.", names=absent)
+        )
+    unknown = [field for field in kept if field not in FIELDS or field in _NEVER_SHOWN]
     for field in unknown:
         kept.pop(field)
-        notices.append(f"A link cannot set {shown(field)}; it was left out.")
+        notices.append(say("A link cannot set %(field)s; it was left out.", field=shown(field)))
     return kept, tuple(notices)
 
 
@@ -140,6 +164,7 @@ def launch_form(
     fields: Mapping[str, Sequence[str]],
     refusal: SessionError | None = None,
     notices: tuple[str, ...] = (),
+    taken: tuple[str, ...] = (),
 ) -> LaunchForm:
     """Show the form.
 
@@ -155,6 +180,8 @@ def launch_form(
         Why the form is shown again.
     notices : tuple of str
         What was left out of a link.
+    taken : tuple of str
+        What the owner's sessions are called now.
     """
     policy = platform.policy
     try:
@@ -164,17 +191,13 @@ def launch_form(
     except SessionError as error:
         refusal = refusal or error
         groups, mine, limit = frozenset[str](), (), policy.limits.interactive
-    values = {
-        field: fields[field][0]
-        for field in _SHOWN
-        if fields.get(field) and field != "registry_secret"
-    }
+    values = {field: fields[field][0] for field in _SHOWN if fields.get(field)}
     chosen = fields.get("projects")
     errors = {refusal.field: refusal.sentence} if refusal and refusal.field in FIELDS else {}
     interactive = [kind for kind in SessionKind if KINDS[kind].interactive]
     enforced = platform.backend.enforces_sizes
     return LaunchForm(
-        action=f"/hub/spawn/{quote(owner)}/{platform.fresh_session()}",
+        action=spawn_page(owner, platform.fresh_session()),
         owner=owner,
         containers=container_cards(platform, groups),
         sizes={kind.value: _sizes(policy, kind, enforced=enforced) for kind in interactive},
@@ -188,7 +211,12 @@ def launch_form(
         limit=limit,
         lifetime=long_duration(policy.lifetimes.interactive),
         custom_images=bool(policy.images.sources) and platform.backend.runs_images,
-        kinds=tuple((kind.value, KINDS[kind].title) for kind in interactive),
+        kinds=tuple((kind.value, say(KINDS[kind].title)) for kind in interactive),
+        lifetime_seconds=int(policy.lifetimes.interactive.total_seconds()),
+        taken=taken,
+        continues=tuple(fields.get("continues", ())),
+        held_to=enforced,
+        filled=bool(values) or chosen is not None,
     )
 
 
@@ -219,4 +247,9 @@ def spawner_form(spawner: Any) -> LaunchForm:
         active=active_sessions(spawner.user),
         fields=fields,
         notices=notices,
+        taken=tuple(
+            other.plan.name
+            for other in spawner.user.spawners.values()
+            if other.active and getattr(other, "plan", None) is not None
+        ),
     )

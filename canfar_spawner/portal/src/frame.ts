@@ -1,24 +1,29 @@
 /** The frame of a page: menus, theme, and forms that say they are busy. */
+import { enhanceAnnouncements } from "./announcements";
 import { find, findAll, setText } from "./dom";
 import { applyTheme, asTheme, storeTheme, storedTheme, systemDark } from "./themes";
 
+/** Menus close when somebody goes elsewhere; those that come later, as on cards, too. */
 function enhanceMenus(): void {
-  const menus = findAll("details.menu", HTMLDetailsElement);
-  const close = (except: Element | null): void => {
-    for (const menu of menus) {
-      if (!except || !menu.contains(except)) {
+  const open = (): HTMLDetailsElement[] => findAll("details.menu[open]", HTMLDetailsElement);
+  document.addEventListener("click", (event) => {
+    const target = event.target instanceof Element ? event.target : null;
+    for (const menu of open()) {
+      const chosen = target?.closest(".card-menu .menu-items") ?? null;
+      if (!target || !menu.contains(target) || chosen !== null) {
         menu.open = false;
       }
+      if (chosen !== null && menu.contains(chosen)) {
+        // Where the keyboard is again once a dialog that this opens is closed.
+        find("summary", HTMLElement, menu)?.focus();
+      }
     }
-  };
-  document.addEventListener("click", (event) => {
-    close(event.target instanceof Element ? event.target : null);
   });
   document.addEventListener("keydown", (event) => {
-    const open = menus.find((menu) => menu.open);
-    if (event.key === "Escape" && open) {
-      open.open = false;
-      find("summary", HTMLElement, open)?.focus();
+    const menu = open()[0];
+    if (event.key === "Escape" && menu) {
+      menu.open = false;
+      find("summary", HTMLElement, menu)?.focus();
     }
   });
 }
@@ -42,24 +47,27 @@ function enhanceTheme(): void {
   show();
 }
 
+/** A form that is sent says so, and is sent once; lists of home are drawn anew with theirs. */
 function enhanceForms(): void {
-  for (const form of findAll("form[data-busy]", HTMLFormElement)) {
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!(form instanceof HTMLFormElement) || event.defaultPrevented) {
+      return;
+    }
     const button = find("button[type=submit]", HTMLButtonElement, form);
-    const word = button?.textContent ?? "";
-    form.addEventListener("submit", () => {
-      if (button) {
-        button.disabled = true;
-        setText(button, form.dataset.busy ?? word);
-      }
-    });
-    // A page taken back out of the browser's memory is as it was left.
-    addEventListener("pageshow", () => {
-      if (button) {
-        button.disabled = false;
-        setText(button, word);
-      }
-    });
-  }
+    if (button && form.dataset.busy !== undefined) {
+      button.dataset.word = button.textContent;
+      button.disabled = true;
+      setText(button, form.dataset.busy);
+    }
+  });
+  // A page taken back out of the browser's memory is as it was left.
+  addEventListener("pageshow", () => {
+    for (const button of findAll("button[data-word]", HTMLButtonElement)) {
+      button.disabled = false;
+      setText(button, button.dataset.word ?? "");
+    }
+  });
 }
 
 function enhanceSignIn(): void {
@@ -90,6 +98,7 @@ function cleanAddress(): void {
 
 export function enhanceFrame(): void {
   enhanceMenus();
+  enhanceAnnouncements();
   enhanceTheme();
   enhanceForms();
   enhanceSignIn();

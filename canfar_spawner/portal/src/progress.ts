@@ -1,6 +1,8 @@
 /** A session's start, phase by phase, until it opens by itself or says why it cannot. */
 import { find, findAll, setText } from "./dom";
+import { say } from "./say";
 import { shownClock } from "./times";
+import { v1, v1Known } from "./v1";
 
 interface ProgressEvent {
   phase?: string;
@@ -15,13 +17,14 @@ interface ProgressEvent {
 
 type State = "done" | "now" | "todo" | "failed";
 
-const WORDS: Readonly<Record<State, string>> = {
-  done: "done",
-  now: "now",
-  todo: "to come",
-  failed: "failed",
-};
 const LOOK_AGAIN_MS = 3_000;
+const EVENTS_MS = 5_000;
+/** The bar never says that it is over before it is. */
+const MOST_OF_USUAL = 95;
+
+function word(state: State): string {
+  return { done: say("done"), now: say("now"), todo: say("to come"), failed: say("failed") }[state];
+}
 
 function parse(data: unknown): ProgressEvent {
   try {
@@ -39,7 +42,7 @@ function mark(row: HTMLElement, state: State): void {
   row.dataset.state = state;
   row.className = `phase phase-${state}`;
   row.ariaCurrent = state === "now" ? "step" : null;
-  setText(find("[data-word]", HTMLElement, row), WORDS[state]);
+  setText(find("[data-word]", HTMLElement, row), word(state));
 }
 
 function stamp(row: HTMLElement, at?: string): void {
@@ -87,10 +90,16 @@ class Progress {
 
   private tick(): void {
     const start = new Date(this.page.dataset.started ?? "").getTime();
-    if (!Number.isNaN(start)) {
-      const waited = Math.max(0, Math.round((Date.now() - start) / 1_000));
-      const text = waited < 90 ? `${waited} s` : `${Math.floor(waited / 60)} min ${waited % 60} s`;
-      setText(find("#elapsed", HTMLElement), `Waiting ${text}. `);
+    if (Number.isNaN(start)) {
+      return;
+    }
+    const waited = Math.max(0, Math.round((Date.now() - start) / 1_000));
+    const time = waited < 90 ? `${waited} s` : `${Math.floor(waited / 60)} min ${waited % 60} s`;
+    setText(find("#elapsed", HTMLElement), say("Waiting %(time)s.", { time }));
+    const bar = find("#usual", HTMLProgressElement);
+    const usual = Number(this.page.dataset.usual);
+    if (bar && usual > 0) {
+      bar.value = Math.min(MOST_OF_USUAL, (100 * waited) / usual);
     }
   }
 
@@ -124,7 +133,7 @@ class Progress {
       mark(row, "done");
       stamp(row);
     }
-    setText(this.reason, "Ready. Opening the session.");
+    setText(this.reason, say("Ready. Opening the session."));
     const target = new URL(url ?? this.page.dataset.url ?? "", location.href);
     if (target.protocol === "https:" || target.protocol === "http:") {
       location.replace(target);
@@ -137,14 +146,16 @@ class Progress {
       mark(current, "failed");
     }
     const message = (event.message ?? "").replace(/^Spawn failed: /, "");
-    const cause = event.reason ?? (message || "The session ended before it was ready.");
+    const cause = event.reason ?? (message || say("The session ended before it was ready."));
     setText(find("#failure-cause", HTMLElement), cause);
     if (event.advice !== undefined) {
       setText(find("#failure-advice", HTMLElement), event.advice);
     }
+    setText(this.reason, "");
     this.show("#failure", true);
     this.show("#again", true);
     this.show("#stop-here", false);
+    this.show("#opens", false);
     this.show(".progress-now", false);
   }
 
@@ -174,9 +185,41 @@ class Progress {
   }
 }
 
+/** What the platform itself reports of a start, while somebody has it unfolded. */
+function showEvents(box: HTMLDetailsElement, session: string): void {
+  const place = find("#platform-events", HTMLElement, box);
+  let timer = 0;
+  const look = async (): Promise<void> => {
+    const text = await v1<string>(
+      "GET",
+      `session/${encodeURIComponent(session)}?view=events`,
+    ).catch(() => "");
+    if (place && typeof text === "string" && text.trim() !== "") {
+      setText(place, text.trimEnd());
+      place.hidden = false;
+    }
+    if (box.open) {
+      timer = window.setTimeout(() => void look(), EVENTS_MS);
+    }
+  };
+  box.addEventListener("toggle", () => {
+    clearTimeout(timer);
+    if (box.open) {
+      void look();
+    }
+  });
+}
+
 export function enhanceProgress(): void {
   const page = find("#progress", HTMLElement);
-  if (page && page.dataset.failed === undefined && page.dataset.progress) {
+  if (!page) {
+    return;
+  }
+  if (page.dataset.failed === undefined && page.dataset.progress) {
     new Progress(page).follow();
+  }
+  const box = find("#events-box", HTMLDetailsElement, page);
+  if (box && page.dataset.session && v1Known()) {
+    showEvents(box, page.dataset.session);
   }
 }

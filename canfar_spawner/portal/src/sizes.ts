@@ -6,9 +6,18 @@ type Field = "cores" | "memory" | "gpus";
 /** Which of the offered sizes is proposed first: small, yet enough for an ordinary notebook. */
 const PROPOSED: Readonly<Record<Field, number>> = { cores: 1, memory: 2, gpus: -1 };
 
+function dataOf(kind: string): HTMLElement | undefined {
+  return findAll("[data-sizes]", HTMLElement).find((one) => one.dataset.sizes === kind);
+}
+
+/** What a flexible session of a type surely has. */
+export function leastOf(kind: string): { cores: number; memory: number } {
+  const [cores = 0, memory = 0] = (dataOf(kind)?.dataset.least ?? "").split(" ").map(Number);
+  return { cores, memory };
+}
+
 function offered(kind: string, field: Field): Set<string> | null {
-  const data = findAll("[data-sizes]", HTMLElement).find((one) => one.dataset.sizes === kind);
-  const words = data?.dataset[field];
+  const words = dataOf(kind)?.dataset[field];
   return words === undefined ? null : new Set(words.split(" ").filter((word) => word !== ""));
 }
 
@@ -70,7 +79,7 @@ export function offerSizes(kind: string, fixed: boolean): void {
 
 /** Say what each mode means for this session type. */
 export function explainModes(kind: string): void {
-  const data = findAll("[data-sizes]", HTMLElement).find((one) => one.dataset.sizes === kind);
+  const data = dataOf(kind);
   for (const mode of ["flexible", "fixed"] as const) {
     const sentence = data?.dataset[mode];
     if (sentence !== undefined) {

@@ -5,6 +5,8 @@ interface RequireJs {
 
 declare global {
   interface Window {
+    api_page_limit?: number;
+    base_url?: string;
     jhdata?: Record<string, unknown>;
     require?: RequireJs;
   }
@@ -21,7 +23,12 @@ window.jhdata = {
   xsrf_token: data.xsrf,
 };
 
-window.require?.config({
+// The page of administration reads these two.
+window.api_page_limit = Number(data.pageLimit);
+window.base_url = data.baseUrl ?? "";
+
+// Some pages have none; the types of the tests' tools say that there always is one.
+(window.require as RequireJs | undefined)?.config({
   ...(data.version ? { urlArgs: `v=${data.version}` } : {}),
   baseUrl: data.scriptBase,
   paths: {

@@ -12,7 +12,8 @@ interface Server {
 const FIRST_MS = 1_000;
 const LONGEST_MS = 10_000;
 
-function visible(): Promise<void> {
+/** Wait until someone looks at the page. */
+export function visible(): Promise<void> {
   if (!document.hidden) {
     return Promise.resolve();
   }
@@ -21,7 +22,8 @@ function visible(): Promise<void> {
   });
 }
 
-function pause(milliseconds: number): Promise<void> {
+/** Wait about so long: pages that were opened together do not ask together for ever. */
+export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds * (0.8 + 0.4 * Math.random())));
 }
 

@@ -1,0 +1,26 @@
+"""What a page was asked for beside its address: JupyterHub gives its templates no request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Final
+
+_LONGEST: Final = 2048
+_query: ContextVar[Mapping[str, Sequence[bytes]]] = ContextVar("query")
+
+
+def note_query(query: Mapping[str, Sequence[bytes]]) -> None:
+    """Note the query of the request that is answered from here on."""
+    _query.set(query)
+
+
+def asked(name: str) -> str:
+    """Give a parameter of the query; empty where it is not given, not once, or no text."""
+    values = [value for value in _query.get({}).get(name, ()) if value]
+    if len(values) != 1 or len(values[0]) > _LONGEST:
+        return ""
+    try:
+        return values[0].decode()
+    except UnicodeDecodeError:
+        return ""
