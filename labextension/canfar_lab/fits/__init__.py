@@ -1,0 +1,1 @@
+"""Headers of FITS files, read without the packages that read their data."""

@@ -1,0 +1,132 @@
+"""What is written down of transfers, so that a server that starts again goes on with them.
+
+One file for each, in the home of whose they are. The lock of a file beside it is held by the server
+that works at it: what another session of the same person does is left to that one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from canfar_lab.transfers.jobs import Job
+
+_NAME = re.compile(r"([0-9a-f]{12})\.json")
+_LONGEST = 16 << 20
+
+
+def directories(environ: dict[str, str]) -> list[Path]:
+    """Give where transfers may be written down, the best place first.
+
+    A home that is full must not keep anybody from moving files out of it.
+    """
+    home = environ.get("CANFAR_HOME") or environ.get("HOME") or ""
+    found = [Path(home) / ".local" / "share" / "canfar-hub" / "transfers"] if home else []
+    runtime = environ.get("JUPYTER_RUNTIME_DIR", "")
+    return [*found, Path(runtime) / "canfar-transfers"] if runtime else found
+
+
+class Journal:
+    """The records of transfers.
+
+    Parameters
+    ----------
+    places : iterable of Path
+        Directories, the best first; the others are for when nothing can be written there.
+    """
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        self._places = list(places)
+        self._locks: dict[str, int] = {}
+        self._writing = threading.Lock()
+
+    def load(self) -> list[Job]:
+        """Take over what no other server works at, the oldest first."""
+        found: dict[str, Job] = {}
+        for place in self._places:
+            for path in sorted(place.glob("*.json")) if place.is_dir() else []:
+                name = _NAME.fullmatch(path.name)
+                if name is None or name[1] in found or not self._lock(place, name[1]):
+                    continue
+                job = _read(path)
+                if job is not None and job.id == name[1]:
+                    found[job.id] = job
+                else:
+                    self.forget(name[1])
+        return sorted(found.values(), key=lambda job: job.created)
+
+    def save(self, job: Job) -> bool:
+        """Write down how far a transfer is; false where that is not possible anywhere."""
+        with self._writing:
+            return self._save(job)
+
+    def _save(self, job: Job) -> bool:
+        text = json.dumps(job.record(), separators=(",", ":"))
+        for place in self._places:
+            try:
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not self._lock(place, job.id):
+                    continue
+                new = place / f"{job.id}.new"
+                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                    file.write(text)
+                new.replace(place / f"{job.id}.json")
+            except OSError:
+                continue
+            self._remove(job.id, [other for other in self._places if other != place])
+            return True
+        return False
+
+    def forget(self, name: str) -> None:
+        """Remove the record of a transfer."""
+        self._remove(name, self._places)
+        descriptor = self._locks.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _remove(self, name: str, places: Iterable[Path]) -> None:
+        for place in places:
+            for ending in ("json", "new", "lock"):
+                with suppress(OSError):
+                    (place / f"{name}.{ending}").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of everything, for the server that comes next."""
+        for descriptor in self._locks.values():
+            os.close(descriptor)
+        self._locks.clear()
+
+    def _lock(self, place: Path, name: str) -> bool:
+        if name in self._locks:
+            return True
+        try:
+            descriptor = os.open(
+                place / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._locks[name] = descriptor
+        return True
+
+
+def _read(path: Path) -> Job | None:
+    """Read a record; None where it is none, whoever wrote it."""
+    try:
+        if path.stat().st_size > _LONGEST:
+            return None
+        record = json.loads(path.read_text(encoding="ascii"))
+        return Job.from_record(record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
