@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -59,25 +61,33 @@ def canary() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _certificates_once() -> Iterator[None]:
+    """Read the machine's certificates once: reading them took 20 ms of each of many thousand calls."""
+    read = functools.cache(httpx.create_ssl_context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", read)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _proxy_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let a hub in this process find its proxy by name."""
     directory = tmp_path_factory.mktemp("bin")
     script = directory / "configurable-http-proxy"
-    node, proxy = environments.proxy_command()
-    script.write_text(f'#!/bin/sh\nexec "{node}" "{proxy}" "$@"\n')
+    words = " ".join(f'"{word}"' for word in environments.proxy_command())
+    script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     script.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{directory}:{Path(sys.executable).parent}:{os.environ['PATH']}")
         yield
 
 
-@pytest.fixture(scope="session")
-def probe_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the catalogue of this project with one container that starts at once and one that fails to."""
+def write_probe_catalogue(path: Path) -> Path:
+    """Write the catalogue of this project with one container that starts at once and one that fails to."""
     content = yaml.safe_load((ROOT / "hub_config" / "catalogue.yaml").read_text())
     commands = {
         "probe": ["python3", "-c", PROBE.read_text(), "{port}"],
-        "broken": ["python3", "-c", "raise SystemExit(3)"],
+        "broken": ["python3", "-c", "print('no catalogue of stars'); raise SystemExit(3)"],
     }
     for name, command in commands.items():
         content["catalogue"]["containers"].append(
@@ -86,16 +96,22 @@ def probe_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "title": name.capitalize(),
                 "description": "A program of a few lines, for tests.",
                 "icon": "notebook",
-                "kinds": ["notebook"],
+                "kinds": ["notebook", "headless"],
                 "image": f"canfar-hub/{name}",
+                "aliases": [f"images.canfar.net/skaha/{name}"],
                 "versions": [{"name": "1", "recommended": True}, {"name": "0", "deprecated": True}],
                 "entry": "direct",
                 "local": {"command": command},
             }
         )
-    path = tmp_path_factory.mktemp("site") / "catalogue.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
+
+
+@pytest.fixture(scope="session")
+def probe_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give that catalogue's file."""
+    return write_probe_catalogue(tmp_path_factory.mktemp("site") / "catalogue.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +124,22 @@ def data_directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def hub(data_directory: Path, probe_catalogue: Path) -> Iterator[Hub]:
+def catalogue(
+    request: pytest.FixtureRequest, probe_catalogue: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Give a module its own catalogue, with the sections that it gives as SITE in place of ours."""
+    content = yaml.safe_load(probe_catalogue.read_text())
+    path = tmp_path_factory.mktemp("site") / "catalogue.yaml"
+    changes = getattr(request.module, "SITE", {})
+    path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def hub(data_directory: Path, catalogue: Path) -> Iterator[Hub]:
     """Run a real hub for the tests of a module."""
     _require_environment("proxy")
-    environ = {"CANFAR_HUB_CATALOGUE": str(probe_catalogue)}
+    environ = {"CANFAR_HUB_CATALOGUE": str(catalogue)}
     with running_hub(data_directory, environ=environ) as found:
         yield found
 

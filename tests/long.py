@@ -18,14 +18,57 @@ from tests.support.hub import ROOT, Hub, Visitor, free_port, wait_for
 
 FIRST_WITHIN = 360.0
 AGAIN_WITHIN = 20.0
-_ON_CLUSTER = {
-    # Every request of a hub's restart fails in its turn; minutes without an API server.
-    "faults": "test_faults.py",
+_ON_CLUSTER: dict[str, tuple[str, ...]] = {
+    # Every request of a hub's restart fails in its turn; minutes without an API server; every way
+    # in which a watch or a create goes wrong.
+    "faults": ("tests/cluster/test_faults.py",),
     # A session with sixty projects beside one with two.
-    "projects": "test_storage.py",
-    # The builder of images as a site runs it.
-    "images": "test_images.py",
+    "projects": ("tests/cluster/test_storage.py",),
+    # Sixty-four batch jobs whose hub and session manager are killed in the middle.
+    "replicas": ("tests/cluster/test_manager.py",),
+    # The builder of images as a site runs it, and the large images at work; what is contributed, in
+    # a browser.
+    "images": ("tests/cluster/test_images.py", "tests/cluster/test_contributed.py"),
+    # What is the session manager's own and is shown on one machine each time: every command of the
+    # public client, every way of sharing.
+    "alike": ("tests/cluster/test_client.py", "tests/contract"),
+    # The desktop's image in a pod, in both origin models.
+    "desktop": ("tests/cluster/test_desktop.py",),
+    # The test cluster itself is killed in every way.
+    "harness": ("tests/cluster/test_harness.py",),
 }
+_IMAGES = ("hub", "notebook", "probe")
+_LARGE = {
+    "desktop": ("desktop", "gateway"),
+    "images": ("casa", "desktop", "gateway", "marimo", "webterminal"),
+}
+"""What a part needs of images beyond these three; minutes to build."""
+_HERE: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "core": (("tests/core",), {"HYPOTHESIS_PROFILE": "long"}),
+    "kubernetes": (("tests/kubernetes", "-m", "long"), {}),
+    # Sixty-four batch jobs of one machine whose hub and session manager are killed in the middle.
+    "jobs": (("tests/system/test_jobs.py", "-m", "long"), {}),
+    # A desktop of this machine in a browser, in both origin models.
+    "windows": (("tests/browser/test_desktop.py", "-s"), {}),
+    # The panel in the oldest JupyterLab that it is for.
+    "panel": (("tests/browser/test_lab_oldest.py", "-m", "long"), {}),
+    # States of pages that one machine does not come to, drawn from what a cluster said.
+    "states": (("tests/browser/test_recorded_states.py", "-m", "long"), {}),
+    # The panel's storage section in a browser, with 100,000 files.
+    "storage": (("tests/browser/test_lab_storage.py", "-m", "long"), {}),
+    # Files of gigabytes, with the session's server killed in the middle of each transfer.
+    "transfers": (("tests/lab/test_transfers_long.py", "-m", "long"), {}),
+    # How long folders of 100,000 files and headers of FITS files take.
+    "scale": (("tests/lab/test_storage_scale.py", "tests/lab/test_fits.py", "-m", "long"), {}),
+    # A hundred times fifty creates at a limit of three.
+    "races": (("tests/system/test_races.py", "-m", "long", "-s"), {}),
+    # Two hundred requests for each operation of the session manager, right and wrong.
+    "api": (
+        ("tests/system/test_api_document.py", "-k", "operation"),
+        {"CANFAR_API_EXAMPLES": "200"},
+    ),
+}
+"""What needs this machine alone: what pytest runs, and variables for it."""
 
 
 def _until_login(hub: Hub, process: subprocess.Popen[bytes], within: float) -> float:
@@ -99,16 +142,16 @@ def debian(suite: str, user: str, *, whole: bool) -> str:
         system.remove()
 
 
-def on_cluster(module: str) -> int:
-    """Run the long tests of a module of tests/cluster, on the cluster of tests."""
+def on_cluster(part: str) -> int:
+    """Run the long tests of a part, on the cluster of tests."""
     os.environ.setdefault("CANFAR_CLUSTER_DIR", str(tests_run_directory()))
     cluster = [sys.executable, "-m", "tests.support.cluster"]
-    where = [f"tests/cluster/{module}", "-m", "long", "-s"]
+    where = [*_ON_CLUSTER[part], "-m", "long", "-s"]
     work = [*cluster, "exec", "--", sys.executable, "-m", "pytest", "-q", *where]
     try:
         for command in (
             [*cluster, "up"],
-            [*cluster[:2], "tests.support.cluster.images", "hub", "notebook", "probe"],
+            [*cluster[:2], "tests.support.cluster.images", *_IMAGES, *_LARGE.get(part, ())],
             work,
         ):
             status = subprocess.run(command, cwd=ROOT, check=False).returncode
@@ -122,21 +165,17 @@ def on_cluster(module: str) -> int:
 def main() -> int:
     """Run one part and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "part", choices=["debian", "debian-test", "core", "kubernetes", *_ON_CLUSTER]
-    )
+    parser.add_argument("part", choices=["debian", "debian-test", *_HERE, *_ON_CLUSTER])
     parser.add_argument("--suite", default="bookworm", choices=["bookworm", "trixie"])
     parser.add_argument("--user", default="root")
     arguments = parser.parse_args()
-    if arguments.part == "core":
-        environ = {**os.environ, "HYPOTHESIS_PROFILE": "long"}
-        command = [sys.executable, "-m", "pytest", "-q", "tests/core"]
+    if arguments.part in _HERE:
+        where, variables = _HERE[arguments.part]
+        command = [sys.executable, "-m", "pytest", "-q", *where]
+        environ = {**os.environ, **variables}
         return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
-    if arguments.part == "kubernetes":
-        command = [sys.executable, "-m", "pytest", "-q", "tests/kubernetes", "-m", "long"]
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
     if arguments.part in _ON_CLUSTER:
-        return on_cluster(_ON_CLUSTER[arguments.part])
+        return on_cluster(arguments.part)
     if os.geteuid() != 0:
         print("This part makes systems and needs root.", file=sys.stderr)
         return 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from canfar_spawner.local import environments
+from tests.support.carta_standin.install import CHOSEN, PAGE, install
 from tests.support.hub import ROOT, Hub, running_hub
 
 _FLAGS = (
@@ -61,6 +64,19 @@ def chromium(need: Need) -> Iterator[Browser]:
         playwright.stop()
 
 
+@pytest.fixture(scope="session")
+def carta_server() -> Iterator[str]:
+    """The program that sessions with CARTA run: the tester's own, else a stand-in; empty: none."""
+    own = os.environ.get(CHOSEN, "")
+    if own or not environments.is_ready(PAGE):
+        yield own
+        return
+    base = Path(tempfile.mkdtemp(prefix="canfar-carta-"))
+    base.chmod(0o755)
+    yield str(install(base))
+    shutil.rmtree(base)
+
+
 @pytest.fixture(
     scope="session",
     params=["127.0.0.1", "hub.localhost"],
@@ -70,11 +86,13 @@ def hub(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     requires: Callable[[str], None],
+    carta_server: str,
 ) -> Iterator[Hub]:
     """A real hub, once with one origin and once with an origin for each user."""
     requires("astroml")
     data = tmp_path_factory.mktemp("hub") / "data"
-    with running_hub(data, host=request.param) as running:
+    environ = {CHOSEN: carta_server}
+    with running_hub(data, host=request.param, sample=True, environ=environ) as running:
         yield running
 
 
@@ -83,6 +101,14 @@ def one_origin_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A real hub for pages that do not depend on the origin."""
     data = tmp_path_factory.mktemp("pages") / "data"
     with running_hub(data) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def small_hub(tmp_path_factory: pytest.TempPathFactory, probe_catalogue: Path) -> Iterator[Hub]:
+    """A hub with a container that starts at once, and one that fails to."""
+    data = tmp_path_factory.mktemp("small") / "data"
+    with running_hub(data, environ={"CANFAR_HUB_CATALOGUE": str(probe_catalogue)}) as running:
         yield running
 
 

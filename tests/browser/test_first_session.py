@@ -14,6 +14,8 @@ from tests.support.hub import Hub, wait_for
 pytestmark = pytest.mark.browser
 
 NOTEBOOK = "measure_sources.ipynb"
+one_origin = pytest.mark.parametrize("hub", ["127.0.0.1"], indirect=True, ids=["one-origin"])
+"""For what does not depend on where a session is."""
 
 
 def launch(page: Page, hub: Hub, *, fixed: tuple[str, str] | None = None) -> str:
@@ -103,6 +105,7 @@ def test_launch_work_and_stop(
     assert (hub.data / "arc" / "projects" / "demo" / NOTEBOOK).exists(), "projects are kept"
 
 
+@one_origin
 def test_fixed_session(hub: Hub, page: Page) -> None:
     sign_in(page, hub, "ada")
     session = launch(page, hub, fixed=("2", "4"))
@@ -122,6 +125,7 @@ def test_fixed_session(hub: Hub, page: Page) -> None:
     wait_for(lambda: session not in hub.launches(), "the session and its terminal to end")
 
 
+@one_origin
 def test_a_second_user_reaches_neither_session_nor_home(hub: Hub, page: Page, need: Need) -> None:
     log = hub.log.read_text()
     kept_apart = re.search(r"Sessions are kept apart by (\w+)", log)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import open_context, sign_in
-from tests.support.hub import Hub, running_hub, wait_for
+from tests.support.hub import Hub, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
 
@@ -144,26 +144,16 @@ def test_progress_names_phases(one_origin_hub: Hub, page: Page, screenshots: Pat
     stop_all(hub)
 
 
-def test_a_failed_start_says_why(
-    tmp_path_factory: pytest.TempPathFactory,
-    chromium: Browser,
-    probe_catalogue: Path,
-    screenshots: Path,
-) -> None:
-    data = tmp_path_factory.mktemp("failing") / "data"
-    with running_hub(data, environ={"CANFAR_HUB_CATALOGUE": str(probe_catalogue)}) as hub:
-        context = open_context(chromium)
-        page = context.new_page()
-        sign_in(page, hub, "ada")
-        page.goto(f"{hub.url}/hub/spawn?opt-container=broken")
-        page.get_by_role("button", name="Launch", exact=True).click()
-        expect(page.get_by_role("alert")).to_contain_text("ended with an error")
-        page.screenshot(path=screenshots / "progress-failed.png")
-        again = page.get_by_role("link", name="Change and try again")
-        expect(again).to_be_visible()
-        again.click()
-        expect(page.locator("#container-broken")).to_be_checked()
-        context.close()
+def test_a_failed_start_says_why(small_hub: Hub, page: Page, screenshots: Path) -> None:
+    sign_in(page, small_hub, "ada")
+    page.goto(f"{small_hub.url}/hub/spawn?opt-container=broken")
+    page.get_by_role("button", name="Launch", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("ended with an error")
+    page.screenshot(path=screenshots / "progress-failed.png")
+    again = page.get_by_role("link", name="Change and try again")
+    expect(again).to_be_visible()
+    again.click()
+    expect(page.locator("#container-broken")).to_be_checked()
 
 
 def test_hostile_names_are_inert(one_origin_hub: Hub, page: Page) -> None:
@@ -210,7 +200,7 @@ def test_stopping_shows_and_ends(one_origin_hub: Hub, page: Page) -> None:
     sign_in(page, hub, "ada")
     card = page.locator("#session-stopcard")
     expect(card).to_contain_text("To be stopped")
-    card.get_by_role("button", name="Stop").click()
+    card.get_by_role("button", name="Stop To be stopped").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Home and projects stay")
     dialog.get_by_role("button", name="Stop", exact=True).click()

@@ -12,8 +12,18 @@ import pytest
 
 from canfar_spawner.kubernetes.provisioner import Directories, provision_job
 from tests.core.world import site as policy_of
-from tests.manifests.applied import SESSIONS, STORAGE, Manifest, Site, applied, find, until
-from tests.manifests.golden import GOLDEN
+from tests.manifests.applied import (
+    HUB,
+    MANAGER,
+    SESSIONS,
+    STORAGE,
+    Manifest,
+    Site,
+    applied,
+    find,
+    until,
+)
+from tests.manifests.golden import GOLDEN, golden_site
 from tests.manifests.golden import _pod as golden_pod
 from tests.manifests.mutants import MUTANTS, Change, both, drop, golden, put, user
 from tests.support.cluster.programs import missing
@@ -147,7 +157,7 @@ ALWAYS_FLEXIBLE = {"desktop", "firefly"}
     ],
 )
 def test_every_kind_and_mode_is_admitted(site: Site, kind: str, mode: str) -> None:
-    policy = policy_of(resources={"default": {"gpus": [0, 1]}})
+    policy = golden_site(resources={"default": {"gpus": [0, 1]}})
     for gpus in (0, 1) if mode == "fixed" else (0,):
         for projects in ({}, {"projects": []}):
             options = {**KINDS[kind], **MODES[mode], **projects, **({"gpus": 1} if gpus else {})}
@@ -159,11 +169,22 @@ def test_every_kind_and_mode_is_admitted(site: Site, kind: str, mode: str) -> No
             assert made["status"]["qosClass"] == wanted, options
 
 
-@pytest.mark.parametrize("name", ["secret", "registry-secret"])
-def test_the_hub_may_make_a_sessions_secret(site: Site, name: str) -> None:
+@pytest.mark.parametrize("user", [HUB, MANAGER])
+@pytest.mark.parametrize("name", ["secret", "gateway-secret", "registry-secret"])
+def test_hub_and_manager_may_make_a_sessions_secret(site: Site, name: str, user: str) -> None:
     path = f"/api/v1/namespaces/{SESSIONS}/secrets?dryRun=All"
-    answer = site.post(path, golden(name))
+    answer = site.post(path, golden(name), user=user)
     assert answer.accepted, answer.text
+
+
+def test_the_session_manager_may_make_a_job_and_the_rules_hold_for_it(site: Site) -> None:
+    pod = golden("batch")
+    answer = site.pod(pod, SESSIONS, user=MANAGER)
+    assert answer.accepted, answer.text
+    pod["spec"]["hostNetwork"] = True
+    assert not site.pod(pod, SESSIONS, user=MANAGER)
+    job = site.post(f"/apis/batch/v1/namespaces/{STORAGE}/jobs?dryRun=All", _job(), user=MANAGER)
+    assert job.accepted, job.text
 
 
 @pytest.mark.parametrize(
@@ -248,7 +269,7 @@ def test_the_parameters_missing_means_that_nothing_runs(site: Site) -> None:
 @pytest.fixture
 def lasting(site: Site) -> Iterator[Manifest]:
     """Give a pod that is there, and that no scheduler takes."""
-    pod = golden("flexible")
+    pod = golden("carta")
     pod["metadata"]["namespace"] = SESSIONS
     pod["spec"]["schedulingGates"] = [{"name": "canfar.example/never"}]
     made = site.post(f"/api/v1/namespaces/{SESSIONS}/pods", pod).object()
@@ -270,6 +291,7 @@ CHANGES: dict[str, Change] = {
     "user": user("ben"),
     "image": put("spec/containers/0/image", "images.canfar.net/skaha/other:1"),
     "foreign image": put("spec/containers/0/image", "docker.io/library/debian:13"),
+    "gateway": put("spec/initContainers/0/image", "registry.example.org/canfar-hub/gateway:2"),
 }
 
 

@@ -314,6 +314,7 @@ def _kill_a_part(cluster: Cluster) -> None:
     os.kill(cluster.process("etcd"), signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_kill_in_the_middle_of_the_start_leaves_nothing(own_run: Path) -> None:
     before = _of_the_machine(own_run)
     cluster = Cluster(own_run)
@@ -332,7 +333,14 @@ def test_a_kill_in_the_middle_of_the_start_leaves_nothing(own_run: Path) -> None
     assert not [group for group in lifecycle._cgroups(own_run) if group.exists()]
 
 
-@pytest.mark.parametrize("kill", [_kill_the_first, _kill_unshare, _kill_a_part])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        _kill_the_first,
+        pytest.param(_kill_unshare, marks=pytest.mark.long),
+        pytest.param(_kill_a_part, marks=pytest.mark.long),
+    ],
+)
 def test_a_kill_of_what_runs_leaves_nothing(own_run: Path, kill: Callable[[Cluster], None]) -> None:
     before = _of_the_machine(own_run)
     _finish(_command(own_run, "up"))
@@ -355,6 +363,7 @@ def test_a_kill_of_what_runs_leaves_nothing(own_run: Path, kill: Callable[[Clust
     assert not [group for group in lifecycle._cgroups(own_run) if group.exists()]
 
 
+@pytest.mark.long
 def test_two_starts_give_one_cluster_and_one_that_hangs_is_replaced(own_run: Path) -> None:
     both = [_command(own_run, "up") for _ in range(2)]
     said = sorted(_finish(each) for each in both)

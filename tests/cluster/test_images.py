@@ -24,6 +24,16 @@ NAMESPACE = "canfar-test-images"
 UID = 20001
 SECONDS = 300.0
 Built = Callable[[str], None]
+ALONE = """\
+import socket
+try:
+    socket.create_connection(("pypi.org", 443), timeout=2)
+except OSError:
+    pass
+else:
+    raise SystemExit("there is a network")
+"""
+"""Said before what an image does: from here nothing outside of the cluster is to be had."""
 
 
 @pytest.fixture(scope="module")
@@ -106,19 +116,33 @@ def start(cluster: Cluster, name: str, command: list[str], until: set[str]) -> s
     return now
 
 
-@pytest.mark.parametrize("name", ["notebook", "astroml", "hub"])
-def test_the_image_does_its_work(cluster: Cluster, built: Built, name: str) -> None:
-    built(name)
+def does_its_work(cluster: Cluster, name: str, *, before: str = "") -> None:
     script = ROOT / "images" / name / "tests" / "smoke.py"
-    ended = start(cluster, name, ["python3", "-c", script.read_text()], set())
+    run = f"exec(compile({script.read_text()!r}, 'smoke.py', 'exec'), {{'__name__': '__main__'}})"
+    ended = start(cluster, name, ["python3", "-c", f"{before}{run}"], set())
     told = cluster.kubectl("logs", name, "--namespace", NAMESPACE)
     assert ended == "Succeeded", told
+
+
+@pytest.mark.parametrize("name", ["notebook", "astroml", "hub", "gateway"])
+def test_the_image_does_its_work(cluster: Cluster, built: Built, name: str) -> None:
+    built(name)
+    does_its_work(cluster, name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["casa", "desktop", "marimo", "webterminal"])
+def test_an_image_does_its_work_without_a_network(
+    cluster: Cluster, built: Built, name: str
+) -> None:
+    built(name)
+    does_its_work(cluster, name, before=ALONE)
 
 
 def test_the_probe_answers_and_ends_when_it_is_told_to(cluster: Cluster, built: Built) -> None:
     built("probe")
     assert start(cluster, "probe", [], {"Running"}) == "Running"
-    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8888/a').read().decode())"
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:5000/a').read().decode())"
     inside = ["exec", "probe", "--namespace", NAMESPACE, "--", "python3", "-c", ask]
     deadline = time.monotonic() + SECONDS
     while True:

@@ -27,7 +27,7 @@ from canfar_spawner.kubernetes.provisioner import ArcProvisioner, Directories, p
 from tests.core.world import ADA, BEN, plan, site
 from tests.support.cluster import Cluster
 from tests.support.cluster.images import reference
-from tests.support.cluster.site import hub_kubeconfig, prepare
+from tests.support.cluster.site import account_kubeconfig, prepare
 
 pytestmark = pytest.mark.cluster
 
@@ -281,7 +281,7 @@ async def test_the_rights_of_the_hub_and_the_admission_policy_suffice(
     cluster: Cluster, image: str, tmp_path: Path
 ) -> None:
     prepare(cluster)
-    account = hub_kubeconfig(cluster, tmp_path / "hub.conf")
+    account = account_kubeconfig(cluster, tmp_path / "hub.conf")
     policy = site(pods={"storage": {"image": image}})
     name = f"test{secrets.token_hex(4)}"
     identity = ADA.model_copy(update={"name": name})

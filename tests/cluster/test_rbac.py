@@ -1,4 +1,4 @@
-"""What the hub's account may do in a cluster: what `rights.json` says, and nothing else."""
+"""What the accounts of hub and session manager may do: what `rights.json` says, nothing else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 
 from tests.manifests.applied import (
     HUB,
+    MANAGER,
     MANIFESTS,
     SESSIONS,
     STORAGE,
@@ -24,7 +25,9 @@ from tests.manifests.mutants import golden
 from tests.support.cluster.images import is_ready, reference
 from tests.support.cluster.programs import missing
 
-RIGHTS: dict[str, list[str]] = json.loads((Path(__file__).parent / "rights.json").read_text())
+RIGHTS: dict[str, dict[str, list[str]]] = json.loads(
+    (Path(__file__).parent / "rights.json").read_text()
+)
 _EVERYBODY = {"authentication.k8s.io", "authorization.k8s.io"}
 """Groups in which everybody may ask about herself."""
 
@@ -102,19 +105,29 @@ def rules(site: Site, namespace: str, user: str = HUB) -> list[str]:
     return sorted(f"{' '.join(sorted(verbs))} {name}" for name, verbs in lines.items())
 
 
-@pytest.mark.parametrize("namespace", RIGHTS)
-def test_the_hub_may_do_what_is_listed(site: Site, namespace: str) -> None:
-    assert rules(site, namespace) == RIGHTS[namespace]
+ACCOUNTS = {"hub": HUB, "sessions": MANAGER}
 
 
 @pytest.mark.parametrize(
+    ("account", "namespace"),
+    [(account, namespace) for account in ACCOUNTS for namespace in RIGHTS[account]],
+)
+def test_an_account_may_do_what_is_listed(site: Site, account: str, namespace: str) -> None:
+    assert rules(site, namespace, ACCOUNTS[account]) == RIGHTS[account][namespace]
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize(
     ("verb", "group", "resource", "namespace"), FORBIDDEN, ids=lambda word: word or "-"
 )
-def test_the_hub_may_not(site: Site, verb: str, group: str, resource: str, namespace: str) -> None:
+def test_an_account_may_not(
+    site: Site, account: str, verb: str, group: str, resource: str, namespace: str
+) -> None:
     name, _, part = resource.partition("/")
     attributes = {"verb": verb, "group": group, "resource": name, "namespace": namespace}
     attributes["subresource"] = part
-    answer = ask(site, "SelfSubjectAccessReview", {"resourceAttributes": attributes})
+    asked = {"resourceAttributes": attributes}
+    answer = ask(site, "SelfSubjectAccessReview", asked, ACCOUNTS[account])
     assert not answer["allowed"], answer
 
 

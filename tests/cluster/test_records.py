@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
 
 from canfar_spawner.hub.ended import EndedLaunches
 from canfar_spawner.kubernetes.manifests import LAUNCH, SESSION
-from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.site import SESSIONS
-from tests.support.cluster_hub import ClusterHub, running_cluster_hub
+from tests.support.cluster_hub import ClusterHub
 from tests.support.hub import Visitor, wait_for
-
-
-@pytest.fixture
-def own_hub(tmp_path: Path, cluster: Cluster) -> Iterator[ClusterHub]:
-    """A hub that this test may kill."""
-    with running_cluster_hub(tmp_path / "data", cluster=cluster) as found:
-        yield found
+from tests.support.told import secrets_of
 
 
 def answer_of(visitor: Visitor, session: str) -> httpx.Response:
@@ -34,28 +23,8 @@ def answer_of(visitor: Visitor, session: str) -> httpx.Response:
     )
 
 
-def state(hub: ClusterHub, session: str) -> Any:
-    """Give what the hub has stored to find a session again."""
-    (row,) = hub.rows(f"select state from spawners where name = '{session}'")  # noqa: S608 - our own
-    return json.loads(row[0])
-
-
-def secrets_of(hub: ClusterHub, session: str) -> list[str]:
-    text = hub.cluster.kubectl(
-        "get",
-        "secrets",
-        "--namespace",
-        SESSIONS,
-        "--selector",
-        f"{SESSION}={session}",
-        "-o",
-        "name",
-    )
-    return text.split()
-
-
-def test_a_lost_database_loses_no_session(own_hub: ClusterHub) -> None:
-    hub, ada = own_hub, own_hub.sign_in("ada")
+def test_a_lost_database_loses_no_session(hub: ClusterHub) -> None:
+    ada = hub.sign_in("ada")
     assert ada.launch("keepme01", container="notebook").status_code in (201, 202)
     ada.wait_ready("keepme01")
     before = hub.pod("keepme01")["metadata"]["uid"]
@@ -80,8 +49,8 @@ def test_a_lost_database_loses_no_session(own_hub: ClusterHub) -> None:
     wait_for(lambda: not secrets_of(hub, "keepme01"), "its Secret to go")
 
 
-def test_what_ended_launches_left_is_removed(own_hub: ClusterHub) -> None:
-    hub, ada = own_hub, own_hub.sign_in("ada")
+def test_what_ended_launches_left_is_removed(hub: ClusterHub) -> None:
+    ada = hub.sign_in("ada")
     assert ada.launch("leftov01", container="probe").status_code in (201, 202)
     ada.wait_ready("leftov01")
     launch = hub.pod("leftov01")["metadata"]["labels"][LAUNCH]
@@ -94,8 +63,7 @@ def test_what_ended_launches_left_is_removed(own_hub: ClusterHub) -> None:
     wait_for(lambda: not secrets_of(hub, "leftov01"), "its Secret to be removed", seconds=300)
 
 
-def test_what_is_nobodys_is_not_touched(own_hub: ClusterHub) -> None:
-    hub = own_hub
+def test_what_is_nobodys_is_not_touched(hub: ClusterHub) -> None:
     foreign = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -119,26 +87,9 @@ def test_what_is_nobodys_is_not_touched(own_hub: ClusterHub) -> None:
     )
     hub.start()
 
-    def names() -> str:
-        return hub.cluster.kubectl("get", "secrets", "--namespace", SESSIONS, "-o", "name")
+    def names() -> list[str]:
+        return [each["metadata"]["name"] for each in hub.cluster.listed("secrets", SESSIONS)]
 
     wait_for(lambda: "leftover" not in names(), "a sweep", seconds=300)
-    assert "secret/foreign" in names().split()
+    assert "foreign" in names()
     hub.cluster.kubectl("delete", "secret", "--namespace", SESSIONS, "foreign")
-
-
-def test_a_session_ends_when_its_time_is_over(tmp_path: Path, cluster: Cluster) -> None:
-    lifetimes = {"interactive": "PT20S"}
-    with running_cluster_hub(
-        tmp_path / "data", cluster=cluster, catalogue={"lifetimes": lifetimes}
-    ) as hub:
-        ada = hub.sign_in("ada")
-        assert ada.launch("mayfly01", container="probe").status_code in (201, 202)
-        wait_for(lambda: "mayfly01" in hub.launches(), "it to start")
-        ends = datetime.fromisoformat(state(hub, "mayfly01")["canfar"]["plan"]["ends"])
-        wait_for(lambda: "mayfly01" not in hub.launches(), "its end", seconds=300)
-        assert datetime.now(UTC) >= ends, "never earlier than promised"
-        wait_for(
-            lambda: "reached the end of its lifetime" in ada.client.get("/hub/home").text,
-            "the reason on the home page",
-        )

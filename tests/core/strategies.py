@@ -117,6 +117,7 @@ _SHAPED: Final[dict[str, st.SearchStrategy[object]]] = {
     "gpus": _NUMBERS,
     "projects": _PROJECTS,
     "open": PATHS | SOME_TEXT | HOSTILE,
+    "continues": st.lists(_words("k3vd81qa", "a0000000"), max_size=3),
     "env": _GOOD_ENV | _ENV,
     "cmd": _words("python"),
     "args": st.lists(SOME_TEXT | HOSTILE, max_size=3),
@@ -128,6 +129,7 @@ _GOOD: Final[dict[str, st.SearchStrategy[object]]] = {
     "name": st.sampled_from(["my galaxy", "M 31", "nai\u0308ve-1", "x"]),
     "projects": st.lists(st.sampled_from(["demo", "survey"]), max_size=3),
     "open": st.sampled_from(["/arc/home/ada", "/arc/home/ada/a b.ipynb", "/arc/home/ada/%2e"]),
+    "continues": st.lists(st.sampled_from(["k3vd81qa", "a0000000"]), max_size=3),
     "env": _GOOD_ENV,
 }
 

@@ -271,6 +271,9 @@ CASES = {
     "version as number": not_text("version", 26.11),
     "name as list": not_text("name", ["x"]),
     "name as dict": not_text("name", {"x": {"y": {"z": [MANY]}}}),
+    "continues no session": Bad({"continues": ["Ben"]}, "continues", ("is not a session id",)),
+    "continues as text": Bad({"continues": "k3vd81qa"}, "continues", ("must be a list of texts",)),
+    "continues too many": Bad({"continues": ["k3vd81qa"] * 21}, "continues", ("at most 20",)),
     "open as list": not_text("open", ["/arc/home/ada"]),
     "cmd as list": Bad({"cmd": ["python", "-c"]}, "cmd", ("must be text",), base=JOB),
     "image as dict": Bad({"image": {"name": "x"}}, "image", ("must be text",), base=NONE),
@@ -293,7 +296,7 @@ def by_form() -> dict[str, tuple[Bad, dict[str, list[str]]]]:
     """Give the cases that a form can send; an input of it has no other type than text."""
     cases = {}
     for title, case in CASES.items():
-        if title in {"projects as text", "args as text"}:
+        if title in {"projects as text", "continues as text", "args as text"}:
             continue
         with contextlib.suppress(KeyError):
             cases[title] = case, encode_form(whole(case))

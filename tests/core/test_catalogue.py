@@ -70,6 +70,14 @@ def test_mistakes_are_found(changes: dict[str, Any], words: str) -> None:
         with_container(**changes)
 
 
+def test_title_and_icon_follow_from_the_rest() -> None:
+    said = {"name": "web-files", "description": "x", "kinds": ["contributed"], "image": "a/b"}
+    found = Container.model_validate({**said, "versions": [{"name": "1"}]})
+    assert (found.title, found.icon) == ("Web files", "contributed")
+    with pytest.raises(ValidationError, match="kinds"):
+        Container.model_validate({**said, "kinds": [["contributed"]]})
+
+
 def test_a_catalogue_is_not_empty() -> None:
     with pytest.raises(ValidationError, match="at least 1"):
         Catalogue.model_validate({"registry": "images.canfar.net", "containers": []})

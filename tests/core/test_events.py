@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.status import Phase, Reason
-from tests.core.world import LAUNCH, NOW, SESSION
+from tests.core.world import LAUNCH, NOW, SESSION, plan
 
 
 def event(**changes: object) -> SessionEvent:
@@ -31,3 +31,17 @@ def test_unknown_words_are_refused() -> None:
         event(what="exploded")
     with pytest.raises(ValidationError):
         event(secret="x")
+
+
+def test_a_line_of_an_earlier_outbox_is_an_event() -> None:
+    """A hub that is updated finds what the one before it has not delivered yet."""
+    line = (
+        f'{{"launch":"{LAUNCH}","owner":"ada","session":"{SESSION}",'
+        '"at":"2026-11-01T12:00:00Z","what":"ended","phase":null,"reason":"expired","by":"hub"}'
+    )
+    found = SessionEvent.model_validate_json(line)
+    assert (found.plan, found.url, found.exit_code) == (None, "", None)
+    asked = event(
+        plan=plan({"container": "astroml"}), url="https://hub.example.org/user/ada/abcdefgh/"
+    )
+    assert SessionEvent.model_validate_json(asked.model_dump_json()) == asked

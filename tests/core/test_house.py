@@ -39,10 +39,16 @@ def test_no_module_is_a_drawer_for_everything() -> None:
     assert [name(path) for path in MODULES if path.name in drawers] == []
 
 
+def _documented_above(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Say whether a method takes the place of one that has its own documentation."""
+    marks = (each.id for each in node.decorator_list if isinstance(each, ast.Name))
+    return "override" in marks and ast.get_docstring(node) is None
+
+
 def _public(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if child.name.startswith("_"):
+            if child.name.startswith("_") or _documented_above(child):
                 continue
             yield f"{prefix}{child.name}", child
             if isinstance(child, ast.ClassDef):

@@ -96,3 +96,33 @@ def test_lifetimes_have_bounds(days: object) -> None:
     value = timedelta(days=days) if isinstance(days, int) else days
     with pytest.raises(ValidationError):
         Lifetimes.model_validate({"interactive": value})
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left", "warning"),
+    [
+        (2 * DAY, DAY, DAY),
+        (DAY, DAY, None),
+        (12 * HOUR, HOUR, HOUR),
+        (HOUR, 59 * MINUTE, None),
+        (HOUR, 5 * MINUTE, 5 * MINUTE),
+        (5 * MINUTE, MINUTE, None),
+    ],
+)
+def test_no_warning_comes_with_the_launch(
+    lifetime: timedelta, left: timedelta, warning: timedelta | None
+) -> None:
+    assert due_warning(NOW + left, NOW, lifetime=lifetime) == warning
+
+
+def test_nothing_is_idle_unless_the_site_says_so() -> None:
+    assert Lifetimes().idle == {}
+    assert Lifetimes(idle={SessionKind.CARTA: HOUR}).idle == {SessionKind.CARTA: HOUR}
+
+
+@pytest.mark.parametrize(
+    "idle", [{SessionKind.HEADLESS: HOUR}, {SessionKind.CARTA: 5 * MINUTE}, {"carto": HOUR}]
+)
+def test_what_cannot_be_idle_is_refused(idle: dict[SessionKind, timedelta]) -> None:
+    with pytest.raises(ValidationError):
+        Lifetimes(idle=idle)

@@ -11,7 +11,12 @@ from canfar_spawner.core.limits import GroupLimits, Limits, Usage, admit
 
 LIMITS = Limits(
     interactive=3,
-    groups=(GroupLimits(group="heavy", interactive=10), GroupLimits(group="few", interactive=1)),
+    batch=40,
+    groups=(
+        GroupLimits(group="heavy", interactive=10, batch=1000),
+        GroupLimits(group="few", interactive=1),
+        GroupLimits(group="night", batch=100),
+    ),
 )
 INTERACTIVE = [kind for kind in SessionKind if KINDS[kind].interactive]
 
@@ -29,6 +34,21 @@ INTERACTIVE = [kind for kind in SessionKind if KINDS[kind].interactive]
 )
 def test_the_most_generous_group_counts(groups: set[str], limit: int) -> None:
     assert LIMITS.interactive_for(frozenset(groups)) == limit
+
+
+@pytest.mark.parametrize(
+    ("groups", "limit"),
+    [
+        (set(), 40),
+        ({"few"}, 40),
+        ({"night"}, 100),
+        ({"night", "heavy"}, 1000),
+        ({"nights", "Night"}, 40),
+    ],
+)
+def test_batch_jobs_have_a_limit_of_their_own(groups: set[str], limit: int) -> None:
+    assert LIMITS.batch_for(frozenset(groups)) == limit
+    assert LIMITS.interactive_for(frozenset({"night"})) == 3, "which says nothing of sessions"
 
 
 @given(st.sampled_from(INTERACTIVE), st.integers(0, 20), st.sets(st.sampled_from(["heavy", "few"])))
@@ -61,6 +81,7 @@ def test_a_limit_of_nothing_admits_nobody() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 100_001, 1.5, "many", None])
-def test_limits_are_counts(value: object) -> None:
+@pytest.mark.parametrize("key", ["interactive", "batch"])
+def test_limits_are_counts(key: str, value: object) -> None:
     with pytest.raises(ValidationError):
-        Limits.model_validate({"interactive": value})
+        Limits.model_validate({key: value})

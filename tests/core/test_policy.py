@@ -17,6 +17,11 @@ def _containers(index: int, **changes: object) -> dict[str, Any]:
     return data
 
 
+MAINTENANCE = {
+    "begins": "2026-12-01T09:00:00Z",
+    "ends": "2026-12-01T12:00:00Z",
+    "text": "Sessions go on; nothing new starts.",
+}
 CHANGES: dict[str, list[Any]] = {
     "branding": [
         {"name": "Other"},
@@ -24,6 +29,7 @@ CHANGES: dict[str, list[Any]] = {
         {"links": [{"label": "Docs", "href": "/docs"}]},
         {"links": [{"label": "Docs", "href": "/doc"}]},
         {"announcement": "Hello"},
+        {"maintenance": MAINTENANCE},
     ],
     "catalogue": [
         {**site_data()["catalogue"], "registry": "ghcr.io"},
@@ -73,6 +79,13 @@ CHANGES: dict[str, list[Any]] = {
         {"kinds": {"carta": "P1D"}},
     ],
     "limits": [{}, {"interactive": 4}, {"groups": [{"group": "heavy", "interactive": 11}]}],
+    "sharing": [
+        {"allowed": False},
+        {"allow_on_one_domain": True},
+        {"longest": "P1D"},
+        {"link_lifetime": "PT1H"},
+    ],
+    "history": [{"sessions": "P90D"}, {"logs": "P7D"}],
     "storage": [
         {},
         {"cvmfs": True, "scratch_gb": 1},
@@ -88,6 +101,7 @@ CHANGES: dict[str, list[Any]] = {
         [{"name": "demo", "group": "demo", "title": "Demo"}],
     ],
     "defaults": [{}, {"carta": "carta"}],
+    "machine": [{"open_ports": True}],
     "pods": [
         {"placement": {"node_selector": {"a": "b"}}},
         {"placement": {"node_selector": {"a": "c"}}},
@@ -159,3 +173,18 @@ def test_resources_differ_by_kind_where_the_site_says_so() -> None:
 
 def test_project_names_are_known() -> None:
     assert SITE.project_names == {"demo", "survey", "secret"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ends": "2026-12-01T08:00:00Z"}, "ends before it begins"),
+        ({"begins": "2026-12-01T09:00:00"}, "timezone"),
+        ({"text": ""}, "at least 1 character"),
+    ],
+)
+def test_a_maintenance_has_an_order_a_zone_and_a_text(changes: dict[str, str], words: str) -> None:
+    data = site_data()
+    data["branding"] = {"maintenance": {**MAINTENANCE, **changes}}
+    with pytest.raises(ValidationError, match=words):
+        SitePolicy.model_validate(data)

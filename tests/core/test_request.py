@@ -38,6 +38,7 @@ FULL = {
     "gpus": 1,
     "projects": ["demo"],
     "open": "/arc/home/ada",
+    "continues": ["k3vd81qa", "a0000000"],
     "env": {"B": "2", "A": SECRET},
     "cmd": "python",
     "args": ["-c", "", "print('{x}')"],

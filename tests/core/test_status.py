@@ -24,6 +24,7 @@ FAILURES = {
     Reason.PROGRAM_FAILED,
     Reason.PROGRAM_MISSING,
     Reason.OUT_OF_MEMORY,
+    Reason.REVOKED,
     Reason.EVICTED,
     Reason.IMAGE_NOT_FOUND,
     Reason.IMAGE_REFUSED,

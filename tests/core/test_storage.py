@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from canfar_spawner.core.errors import Invalid, NotAllowed, SessionError
 from canfar_spawner.core.identity import PosixIdentity
+from canfar_spawner.core.pods import SiteVolume
 from canfar_spawner.core.storage import (
     Area,
     AreaPolicy,
@@ -17,8 +19,10 @@ from canfar_spawner.core.storage import (
     check_open,
     plan_storage,
 )
+from canfar_spawner.core.variables import storage_facts
 from tests.core.strategies import PATHS, SOME_TEXT
 from tests.core.world import ADA, BEN, EVE, attempt, facts
+from tests.core.world import plan as planned
 
 KNOWN = frozenset({"demo", "survey", "secret"})
 
@@ -202,3 +206,20 @@ def test_what_opens_is_beneath_a_root(path: str) -> None:
     assert parts[:2] == ["", "arc"]
     assert parts[2:4] in (["home", "ada"], ["projects", "demo"], ["projects", "survey"])
     assert not set(parts[1:]) & {"", ".", ".."}
+
+
+def test_a_session_is_told_what_becomes_of_its_files() -> None:
+    told = json.loads(storage_facts(planned({"container": "astroml"})))
+    assert told["home"] == {"persistence": "kept, no backup", "arc": "/arc/home/ada"}
+    assert told["projects"] == {"persistence": "kept, no backup", "arc": "/arc/projects"}
+    assert told["scratch"] == {"persistence": "wiped when the session ends"}
+    assert told["cvmfs"]["read_only"] is True
+    volume = SiteVolume(name="catalogues", path="/data/catalogues", claim="catalogues")
+    more = json.loads(storage_facts(planned({"container": "astroml"}), (volume,)))
+    assert more["site-catalogues"] == {
+        "title": "catalogues",
+        "path": "/data/catalogues",
+        "read_only": True,
+    }
+    without = json.loads(storage_facts(planned({"container": "astroml", "projects": []})))
+    assert set(without) == {"home", "scratch", "cvmfs"}

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from canfar_spawner.core.request import FIELDS
+from canfar_spawner.hub.service import ADDRESS as SESSIONS_URL
 from canfar_spawner.site.policy import policy_schema
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ HOSTS = {
     "keepachangelog.com",
     "www.opencadc.org",
 }
-PLACES = {"arc", "dev", "hub", "scratch", "tmp", "user"}
+PLACES = {"arc", "dev", "hub", "run", "scratch", "services", "tmp", "user"}
 """Where absolute paths of the documents begin: in a session, or in an address of the hub."""
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -146,7 +147,10 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_screenshots_of_the_documents_are_taken() -> None:
-    taken = "".join(test.read_text() for test in (ROOT / "tests" / "browser").glob("*.py"))
+    tests = (test.read_text() for test in (ROOT / "tests" / "browser").glob("*.py"))
+    taken = [shot for test in tests for shot in re.findall(r'"([^"\s]+\.png)"', test)]
+    # Some names have that of the test's parameter in them.
+    patterns = [r"[\w-]+".join(map(re.escape, re.split(r"\{\w+\}", shot))) for shot in taken]
     wanted = {
         Path(link).name
         for path in PAGES
@@ -155,9 +159,7 @@ def test_screenshots_of_the_documents_are_taken() -> None:
     }
     assert wanted
     for image in wanted:
-        # Some names end in that of the test's parameter.
-        stem = image.removesuffix("-one-origin.png")
-        assert f'"{image}"' in taken or f'"{stem}-{{' in taken, image
+        assert any(re.fullmatch(pattern, image) for pattern in patterns), image
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
@@ -223,7 +225,9 @@ def variables_in(text: str) -> set[str]:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and re.fullmatch(r"CANFAR_HUB_[A-Z_]+", node.value)
+        and re.fullmatch(r"CANFAR_(CARTA|(HUB|SESSIONS)_[A-Z_]+)", node.value)
+        # Made by the hub for its sessions.
+        and node.value != SESSIONS_URL
     }
 
 
@@ -234,18 +238,28 @@ def test_readme_has_the_variables_of_a_local_hub() -> None:
     assert first_words((ROOT / "README.md").read_text()) == read
 
 
-CLUSTER = ROOT / "hub_config" / "kubernetes.py"
+ON_CLUSTER = [
+    ROOT / "hub_config" / "kubernetes.py",
+    *(ROOT / "canfar_spawner" / "kubernetes").rglob("*.py"),
+]
 
 
 def test_the_administrators_page_has_every_variable() -> None:
     sources = [*(ROOT / "canfar_spawner").rglob("*.py"), *(ROOT / "hub_config").rglob("*.py")]
-    read = {word for path in sources if path != CLUSTER for word in variables_in(path.read_text())}
+    read = {
+        word
+        for path in sources
+        if path not in ON_CLUSTER
+        for word in variables_in(path.read_text())
+    }
     assert first_words(section(DOCS / "admin" / "index.md", "Variables")) == read
 
 
 def test_the_page_on_kubernetes_has_every_variable_of_its_configuration() -> None:
-    read = variables_in(CLUSTER.read_text())
-    assert len(read) >= 9
+    read = {word for path in ON_CLUSTER for word in variables_in(path.read_text())}
+    # Read together with the variable of the same name that holds the secret itself.
+    read |= {f"{name}_FILE" for name in read if name.endswith("_TOKEN")}
+    assert len(read) >= 18
     assert first_words(section(DOCS / "admin" / "kubernetes.md", "Variables")) == read
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.support.cluster.images import _ours as images
@@ -35,18 +36,67 @@ def test_an_image_is_made_from_nothing_but_its_sources() -> None:
         copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile(image.name), re.MULTILINE)
         named = {source for line in copied for source in line.split()}
         named.discard("images/notebook/overrides.json")
+        # One whose folder has nothing to copy is still made from its Dockerfile.
+        named.add(f"images/{image.name}")
         assert named == set(image.sources), image.name
 
 
-def test_every_image_says_what_it_is_and_gives_up_the_rights_of_root() -> None:
-    for name in images.IMAGES:
-        text = dockerfile(name)
-        for label in ("title", "description", "licenses", "vendor", "version"):
-            assert f"org.opencontainers.image.{label}=" in text, name
-        users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
-        assert users[-1] != ("0", "0"), name
-        assert "<<" not in text, name
-        assert (ROOT / "images" / name / "tests" / "smoke.py").exists()
+def test_every_folder_is_an_image_that_is_built_and_described() -> None:
+    folders = {path.parent.name for path in (ROOT / "images").glob("*/Dockerfile")}
+    assert folders == set(images.IMAGES)
+    readme = (ROOT / "images" / "README.md").read_text()
+    described = set(re.findall(r"^\| `([a-z]+)` \| \w", readme, re.MULTILINE))
+    # The proxy is for one machine only.
+    assert described == folders | {"proxy"}
+
+
+@pytest.mark.parametrize("name", images.IMAGES)
+def test_an_image_says_what_it_is_and_gives_up_the_rights_of_root(name: str) -> None:
+    text = dockerfile(name)
+    for label in ("title", "description", "licenses", "vendor", "version"):
+        assert f"org.opencontainers.image.{label}=" in text
+    assert re.search(r"^ARG BASE_IMAGE=\S+$", text, re.MULTILINE)
+    last = text[text.rindex("\nFROM ") :]
+    users = re.findall(r"^USER (\d+):(\d+)$", last, re.MULTILINE)
+    assert users[-1] != ("0", "0")
+    # Nothing that came with a base or a package runs with somebody else's rights.
+    if images.IMAGES[name].on is None or "apt-get" in last:
+        assert "find / -xdev -type f -perm /6000 -exec chmod a-s {} +" in text
+    assert "<<" not in text
+    assert (ROOT / "images" / name / "tests" / "smoke.py").exists()
+
+
+def test_each_package_for_astronomy_does_a_piece_of_work() -> None:
+    lines = (ROOT / "images/astroml/requirements.txt").read_text().splitlines()
+    packages = {line for line in lines if not line.startswith(("#", "-"))}
+    text = (ROOT / "images/astroml/tests/smoke.py").read_text()
+    imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
+    assert {name.replace("scikit-learn", "sklearn") for name in packages} <= imported
+
+
+def test_an_image_whose_base_is_out_of_reach_is_left_out_and_the_others_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool = tmp_path / "buildah"
+    tool.write_text(
+        '#!/bin/sh\ncase "$*" in *far.example.org*) exit 125;; esac\necho "$*" >> "$0.log"\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    known = {
+        "carta": images.Image("carta", "1", (), base="far.example.org/base"),
+        "notebook": images.Image("notebook", "1", ()),
+        "marimo": images.Image("marimo", "1", (), on="notebook"),
+    }
+    monkeypatch.setattr(images, "IMAGES", known)
+    assert images.main([]) == 0
+    built = re.findall(
+        r"--tag localhost/canfar-hub/(\w+):1", (tmp_path / "buildah.log").read_text()
+    )
+    assert built == ["notebook", "marimo"]
+    assert "carta takes far.example.org/base" in capsys.readouterr().err
+    # Who asks for it is told so by the status.
+    assert images.main(["carta"]) == 1
 
 
 def test_images_are_installed_with_one_version_of_the_installer() -> None:

@@ -21,7 +21,7 @@ from traitlets.config import Config
 
 from canfar_spawner.hub.platform import Platform
 from canfar_spawner.local import environments, run
-from canfar_spawner.local.settings import LocalSettings, make_platform
+from canfar_spawner.local.settings import LocalSettings, make_platform, sessions_service
 from canfar_spawner.portal.setup import configure
 from tests.support.hub import ROOT, free_port
 
@@ -80,6 +80,19 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(base, ignore_errors=True)
 
 
+@contextlib.asynccontextmanager
+async def _nobody(address: str) -> AsyncIterator[None]:
+    """Answer in the place of a service that a starting hub would wait half a minute for."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    port = int(address.rpartition(":")[2])
+    async with await asyncio.start_server(answer, "127.0.0.1", port):
+        yield
+
+
 @pytest.fixture
 async def world(
     hub_app: Callable[..., Awaitable[MockHub]], data: Path, probe_catalogue: Path
@@ -96,14 +109,18 @@ async def world(
         log=logging.getLogger("JupyterHub"),
     )
     config = Config()
-    configure(config, platform)
+    sessions = sessions_service(settings)
+    configure(config, platform, sessions=sessions)
     config.JupyterHub.spawner_class = "canfar-local"
     config.JupyterHub.bind_url = f"http://127.0.0.1:{port}"
     config.Authenticator.admin_users = {"admin"}
-    app = await hub_app(config)
+    async with _nobody(sessions.address):
+        app = await hub_app(config)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         found = World(app, platform, data, client)
         yield found
+    for task in platform.tasks:
+        task.cancel()
     for path in (data / "run").iterdir():
         run.stop(path)
     await found.until(lambda: not found.launches(), "the sessions to end")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,10 +15,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from tornado import httpserver, netutil, web
 from tornado.httpclient import AsyncHTTPClient
+from typing_extensions import override
 
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.names import LaunchId, SessionId
@@ -60,6 +63,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     found = Receiver()
 
     class Events(web.RequestHandler):
+        @override
         def post(self) -> None:
             if found.statuses:
                 self.set_status(found.statuses.pop(0))
@@ -206,6 +210,48 @@ def test_a_full_disk_stops_no_session(caplog: pytest.LogCaptureFixture, tmp_path
     assert "could not be kept" in caplog.text
     Outbox(tmp_path / "nosuch" / "outbox.jsonl", LOG).append(event(2))
     assert "abcdefgh-000000000002" in caplog.text
+
+
+async def test_what_waited_for_days_is_read_and_copied_little(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the file, the work is in proportion to it."""
+    line = event(1).model_dump_json() + "\n"
+    outbox.path.write_text(line * 20_000)
+    copied = []
+    copy = shutil.copyfileobj
+
+    def counted(old: BinaryIO, new: BinaryIO) -> None:
+        copied.append(os.fstat(old.fileno()).st_size - old.tell())
+        copy(old, new)
+
+    monkeypatch.setattr(shutil, "copyfileobj", counted)
+    most = 0
+
+    async def post(events: Sequence[SessionEvent]) -> bool:
+        nonlocal most
+        most = max(most, len(events))
+        return True
+
+    assert await outbox.deliver(post) == 20_000
+    assert most == 200
+    assert sum(copied) < 20_000 * len(line)
+    assert outbox.path.read_bytes() == b""
+
+
+async def test_an_outbox_that_somebody_empties_goes_on(outbox: Outbox, receiver: Receiver) -> None:
+    for number in range(300):
+        outbox.append(event(number))
+    receiver.statuses = []
+
+    async def first_only(events: Sequence[SessionEvent]) -> bool:
+        return len(events) == 200
+
+    await outbox.deliver(first_only)
+    outbox.path.write_bytes(b"")
+    outbox.append(event(7))
+    assert await outbox.deliver(receiver.post) == 1
+    assert receiver.taken == [event(7).launch]
 
 
 WRITER = """

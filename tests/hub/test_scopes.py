@@ -5,7 +5,7 @@ from __future__ import annotations
 from jupyterhub import orm, scopes
 
 from canfar_spawner.core.authority import ACCESS_SCOPE, SESSION_SCOPE
-from canfar_spawner.portal.setup import SERVICE
+from canfar_spawner.hub.service import SERVICE
 from tests.hub.conftest import World
 
 PROBE = {"user_options": {"container": "probe"}}
@@ -53,4 +53,11 @@ async def test_a_user_rules_her_own_sessions_alone(world: World) -> None:
     assert {f"{SESSION_SCOPE}!user=ada", "start:servers!user=ada"} <= held
     others = {scope for scope in held if not scope.endswith("!user=ada")}
     assert others == {f"access:services!service={SERVICE}"}
-    assert world.app.db.query(orm.Service).count() == 0
+    (service,) = world.app.db.query(orm.Service)
+    assert service.name == SERVICE
+    # It starts nothing, gives out no tokens and reads no secrets of users.
+    powers = {scope.partition(":")[0] for scope in found[SERVICE]}
+    assert powers <= {"list", "read", "admin", "delete", "shares", "access"}
+    assert {scope for scope in found[SERVICE] if scope.startswith("admin")} == {
+        "admin:server_state"
+    }

@@ -105,7 +105,7 @@ async def test_where_nothing_measures_there_is_no_measurement(
     client: KubeClient, namespace: str
 ) -> None:
     with pytest.raises(Unreachable) as error:
-        await client.pod_metrics(namespace, "a", budget(1))
+        await client.metrics(namespace, budget(1))
     assert error.value.status == 404
 
 

@@ -152,6 +152,17 @@ def event(reason: str, message: str = "", **fields: Any) -> dict[str, Any]:
             (),
             Reason.EVICTED,
         ),
+        *(
+            (
+                {
+                    "phase": "Failed",
+                    "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": why}],
+                },
+                (),
+                Reason.NODE_LOST,
+            )
+            for why in ("DeletionByTaintManager", "DeletionByPodGC")
+        ),
     ],
 )
 def test_why_a_pod_is_over(
@@ -172,6 +183,68 @@ def test_what_lives_is_not_over() -> None:
     assert (lost.life, lost.reason) == (Life.UNKNOWN, Reason.NODE_LOST)
     told = (event("Evicted", "low on memory"),)
     assert evidence_of(pod(phase="Running", **running), told, seen=NOW).life is Life.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        ({"exitCode": 143}, Reason.SUPERVISOR_LOST),
+        ({"exitCode": 137}, Reason.SUPERVISOR_LOST),
+        ({"exitCode": 137, "reason": "OOMKilled"}, Reason.OUT_OF_MEMORY),
+        ({"exitCode": 0}, Reason.FINISHED),
+        ({"exitCode": 3}, Reason.PROGRAM_FAILED),
+    ],
+)
+def test_what_somebody_removed_did_not_fail(ended: dict[str, Any], reason: Reason) -> None:
+    removed = pod(phase="Failed", **container("terminated", **ended))
+    removed["metadata"]["deletionTimestamp"] = "2026-11-25T11:30:00Z"
+    found = evidence_of(removed, (), seen=NOW)
+    assert (found.life, found.reason) == (Life.ENDED, reason)
+
+
+def test_a_lost_machine_is_told_of_while_its_pod_is_still_there() -> None:
+    gone = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+    going = pod(phase="Running", conditions=[gone], **container("running"))
+    going["metadata"]["deletionTimestamp"] = "2026-11-25T11:30:00Z"
+    found = evidence_of(going, (), seen=NOW)
+    assert (found.life, found.reason) == (Life.ENDING, Reason.NODE_LOST)
+
+
+def test_a_job_waits_for_its_turn_in_a_queue() -> None:
+    gated = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastTransitionTime": "2026-11-25T11:00:00Z",
+    }
+    waiting = pod(phase="Pending", conditions=[gated])
+    del waiting["spec"]["nodeName"]
+    found = evidence_of(waiting, (), seen=NOW)
+    assert (found.life, found.phase) == (Life.STARTING, Phase.QUEUED)
+    assert found.reason is Reason.WAITING_FOR_RESOURCES
+    assert found.detail == "It waits for its turn in the site's queue."
+
+
+def test_times_and_the_content_of_the_image_are_told() -> None:
+    digest = "sha256:" + "0a" * 32
+    status = container(
+        *("terminated",),
+        exitCode=0,
+        startedAt="2026-11-25T11:00:00Z",
+        finishedAt="2026-11-25T11:00:07Z",
+    )
+    for image, known in (
+        (f"registry.example.org/p/i@{digest}", digest),
+        (digest, ""),
+        ("registry.example.org/p/i:1", ""),
+        (None, ""),
+    ):
+        status["containerStatuses"][0]["imageID"] = image
+        found = evidence_of(pod(phase="Succeeded", **status), (), seen=NOW)
+        assert found.image_digest == known, "an id of the runtime's own is no digest"
+        assert found.started == datetime(2026, 11, 25, 11, tzinfo=UTC)
+        assert found.finished == found.at == datetime(2026, 11, 25, 11, 0, 7, tzinfo=UTC)
 
 
 def test_a_pull_is_told_with_its_image() -> None:
@@ -270,10 +343,15 @@ STATES = some(
     ),
 )
 CONDITIONS = st.lists(
-    some(type=WORD, status=TEXT, message=TEXT, lastTransitionTime=TEXT), max_size=3
+    some(type=WORD, status=TEXT, reason=WORD, message=TEXT, lastTransitionTime=TEXT), max_size=3
 )
 STATUSES = st.lists(
-    some(name=st.sampled_from(["notebook", "other"]), state=st.none() | STATES), max_size=2
+    some(
+        name=st.sampled_from(["notebook", "gateway", "other"]),
+        state=st.none() | STATES,
+        imageID=TEXT,
+    ),
+    max_size=2,
 )
 PODS = st.fixed_dictionaries(
     {"metadata": some(name=TEXT, uid=TEXT, deletionTimestamp=TEXT)},
@@ -287,6 +365,8 @@ PODS = st.fixed_dictionaries(
             message=TEXT,
             conditions=st.none() | CONDITIONS,
             containerStatuses=st.none() | STATUSES,
+            initContainerStatuses=st.none() | STATUSES,
+            startTime=TEXT,
         ),
     },
 )

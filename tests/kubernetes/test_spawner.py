@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,13 @@ from kubernetes_asyncio.client import ApiClient
 from kubespawner import KubeSpawner
 from traitlets.config import Config
 
+from canfar_spawner.core.backend import Secrets
 from canfar_spawner.hub.platform import SETTING, Platform
+from canfar_spawner.hub.service import SessionsService
 from canfar_spawner.kubernetes.manifests import finish
 from canfar_spawner.kubernetes.settings import configure_cluster, make_platform, users_file
 from canfar_spawner.kubernetes.spawner import CanfarSpawner
+from canfar_spawner.kubernetes.told import PORT, Told, told
 from tests.core.world import SESSION
 from tests.support.hub import ROOT
 
@@ -80,6 +84,7 @@ def configured() -> Iterator[Config]:
     config = Config()
     config.KubeSpawner.image = "registry.example.org/somebody/own:1"
     config.KubeSpawner.cmd = ["run"]
+    config.Spawner.args = ["--for-a-server-of-the-hubs"]
     config.KubeSpawner.mem_limit = "2G"
     config.KubeSpawner.profile_list = [
         {"display_name": "One", "kubespawner_override": {"image": "registry.example.org/a/b:1"}}
@@ -125,18 +130,44 @@ async def test_what_an_entry_overrides_comes_last_and_sizes_stay_promised(
     spawner = made(CanfarSpawner, platform)
     spawner._apply({"container": "notebook", "mode": "fixed", "cores": 1, "memory": 8})
     spawner.port = 8888
-    pod = finish(await manifest(spawner), spawner.plan, platform.policy, variables=["HOME"])
+    pod = finish(await manifest(spawner), spawner.plan, platform.policy, told=Told({"HOME": "/"}))
     assert pod["metadata"]["labels"]["team"] == "radio"
     assert pod["spec"]["priorityClassName"] == "urgent"
     assert pod["spec"]["resources"]["limits"] == {"cpu": "1", "memory": "8Gi"}
+
+
+async def test_behind_the_gateway_runs_the_images_own_program(
+    platform: Platform, configured: Config
+) -> None:
+    spawner = made(CanfarSpawner, platform, configured)
+    spawner._apply({"container": "marimo"})
+    plan, pod = spawner.plan, await manifest(spawner)
+    (program,) = pod["spec"]["containers"]
+    # Neither the site's usual command nor the platform's, nor what either adds to it.
+    assert not spawner.get_args()
+    assert not {"command", "args"} & set(program)
+    assert spawner.port == PORT != plan.port
+    tell = told(plan, Secrets(), program)
+    done = finish(pod, plan, platform.policy, told=tell)["spec"]
+    (program,), (gateway,) = done["containers"], done["initContainers"]
+    assert "ports" not in program
+    assert (
+        gateway["image"] == f"registry.example.org/canfar-hub/gateway:{version('canfar-spawner')}"
+    )
+    assert not {"command", "args", "workingDir"} & set(program)
+    kept = [each for each in spawner.get_env() if each.startswith("JUPYTERHUB_")]
+    assert kept, "which KubeSpawner would give the program"
+    assert not [each for each in program["env"] if each["name"] in kept]
 
 
 def test_what_a_hub_is_told(platform: Platform) -> None:
     config = Config()
     config.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
     config.JupyterHub.load_roles = [{"name": "chart", "scopes": []}]
-    configure_cluster(config, platform)
+    service = SessionsService(address="http://sessions.canfar-hub:10101", token="t" * 32)
+    configure_cluster(config, platform, sessions=service)
     assert config.JupyterHub.spawner_class == "canfar"
     assert config.JupyterHub.tornado_settings["slow_spawn_timeout"] == 0
-    assert [role["name"] for role in config.JupyterHub.load_roles] == ["chart", "user", "server"]
+    names = [role["name"] for role in config.JupyterHub.load_roles]
+    assert names == ["chart", "user", "server", "sessions"]
     assert config.CanfarSpawner.namespace == platform.policy.pods.namespace

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from canfar_spawner.local.isolation import Isolation, probe
+from tests.local.world import World
 from tests.support.launch import NOBODY, Launch, public_python
 
 
@@ -51,3 +54,15 @@ def launch(
         return new_launch(program_user=NOBODY)
     need("isolation", public_python() is not None, "install a Python that every user may run")
     return new_launch(supervisor_user=NOBODY)
+
+
+@pytest.fixture(scope="module")
+def isolation() -> Isolation:
+    return probe()
+
+
+@pytest.fixture
+async def world(base: Path, isolation: Isolation) -> AsyncIterator[World]:
+    made = World(base / "data", isolation)
+    yield made
+    await asyncio.to_thread(made.clear)

@@ -4,187 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from canfar_spawner.core.backend import Secrets, Use
 from canfar_spawner.core.errors import NotAllowed
-from canfar_spawner.core.limits import Usage
-from canfar_spawner.core.names import LaunchId, SessionId, new_launch_id
-from canfar_spawner.core.plan import SessionPlan, plan_session
-from canfar_spawner.core.policy import SitePolicy
-from canfar_spawner.core.request import parse_request
-from canfar_spawner.core.status import Evidence, Life, Reason
-from canfar_spawner.local import run as supervisor
-from canfar_spawner.local.backend import LocalBackend
-from canfar_spawner.local.isolation import Isolation, probe
+from canfar_spawner.core.names import LaunchId
+from canfar_spawner.core.status import Life, Reason
+from canfar_spawner.local import evidence
+from canfar_spawner.local import state as supervisor
 from canfar_spawner.local.launcher import Launcher
-from canfar_spawner.local.provision import Provisioner
-from tests.core.world import ADA, site, site_data
+from tests.core.world import site, site_data
+from tests.local.world import LOOK_EVERY, WITHIN, NeverStarts, World
 from tests.support.hub import wait_for
 from tests.support.launch import alive
 
-_WITHIN = 20.0
-_LOOK_EVERY = 0.02
 _GIB = 2**30
-
-PROGRAMS = {
-    "runs": ["sh", "-c", "echo started; exec sleep 600"],
-    "busy": ["sh", "-c", "while :; do :; done"],
-    "marks": [
-        "sh",
-        "-c",
-        "mkdir -p $CANFAR_SCRATCH/d; touch $HOME/kept; echo done; exec sleep 600",
-    ],
-    "finishes": ["sh", "-c", "echo all done"],
-    "fails": ["sh", "-c", "exit 3"],
-    "nowhere": ["no-such-program-of-ours", "{port}"],
-}
-
-
-def policy() -> SitePolicy:
-    """Give a site with one container for each of the programs."""
-    catalogue = site_data()["catalogue"]
-    for name, command in PROGRAMS.items():
-        catalogue["containers"].append(
-            {
-                "name": name,
-                "title": name.capitalize(),
-                "description": "A program of one line.",
-                "icon": "notebook",
-                "kinds": ["notebook"],
-                "image": f"skaha/{name}",
-                "versions": [{"name": "2", "recommended": True}, {"name": "1"}],
-                "local": {"command": command, "get": "apt-get install it"},
-            }
-        )
-    return site(catalogue=catalogue)
-
-
-class NeverStarts(Launcher):
-    """A hub that is killed after it has written an order down and before it starts it."""
-
-    @staticmethod
-    def supervise(launch: Path) -> None:
-        """Start nothing."""
-
-
-@dataclass
-class World:
-    """A data directory, the back end over it, and what a test asks of it."""
-
-    data: Path
-    isolation: Isolation
-    backend: LocalBackend = field(init=False)
-    policy: SitePolicy = field(default_factory=policy)
-    planned: list[LaunchId] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        Provisioner(self.data).prepare_tree()
-        self.backend = self.new_backend()
-
-    def new_backend(self, launcher: type[Launcher] = Launcher) -> LocalBackend:
-        """Make a back end as a hub makes one at its start."""
-        made = launcher(Provisioner(self.data), self.isolation)
-        groups = {group.name: group.gid for group in ADA.groups}
-        return LocalBackend(made, policy=lambda: self.policy, gids=lambda: groups)
-
-    def plan(self, container: str, **options: Any) -> SessionPlan:
-        """Plan a new launch."""
-        session = SessionId("tinysess")
-        launch = new_launch_id(session, secrets.choice)
-        self.planned.append(launch)
-        return plan_session(
-            parse_request({"container": container, **options}),
-            identity=ADA,
-            policy=self.policy,
-            usage=Usage(interactive=0),
-            now=datetime.now(UTC),
-            session=session,
-            launch=launch,
-        )
-
-    async def start(self, container: str, **options: Any) -> SessionPlan:
-        """Start a new launch."""
-        plan = self.plan(container, **options)
-        await self.backend.start(plan, Secrets())
-        return plan
-
-    async def until(
-        self, plan: SessionPlan, is_so: Callable[[Evidence], bool], what: str
-    ) -> Evidence:
-        """Observe until something is so of a launch, and give what was seen."""
-        deadline = time.monotonic() + _WITHIN
-        seen = None
-        while time.monotonic() < deadline:
-            seen = (await self.backend.observe()).get(plan.launch)
-            if seen is not None and is_so(seen):
-                return seen
-            await asyncio.sleep(_LOOK_EVERY)
-        raise AssertionError(f"waited in vain for {what}; last seen: {seen}")
-
-    async def running(self, container: str, **options: Any) -> SessionPlan:
-        """Start a new launch and wait until its program runs."""
-        plan = await self.start(container, **options)
-        await self.until(plan, lambda seen: seen.life is Life.RUNNING, "the program to run")
-        return plan
-
-    async def ended(self, plan: SessionPlan) -> Evidence:
-        """Wait until a launch has ended."""
-        return await self.until(plan, lambda seen: seen.life is Life.ENDED, "the launch to end")
-
-    async def log_says(self, plan: SessionPlan, text: str) -> None:
-        """Wait until the program has written something."""
-        deadline = time.monotonic() + _WITHIN
-        while text not in await self.backend.logs(plan.launch, lines=10):
-            assert time.monotonic() < deadline, f"{text} was never written"
-            await asyncio.sleep(_LOOK_EVERY)
-
-    def directory(self, plan: SessionPlan) -> Path:
-        """Give the directory of a launch."""
-        return self.data / "run" / plan.launch
-
-    def supervisor(self, plan: SessionPlan) -> int:
-        """Give the process id of a launch's supervisor."""
-        state = supervisor.read_state(self.directory(plan))
-        assert state is not None
-        return state.supervisor_pid
-
-    def clear(self) -> None:
-        """End what a test has left."""
-        for path in (self.data / "run").iterdir():
-            try:
-                supervisor.stop(path)
-                supervisor.stop(path)
-            except (OSError, ValueError):
-                continue
-        launches = [path for path in (self.data / "run").iterdir() if path.is_dir()]
-        wait_for(
-            lambda: not any(map(supervisor.is_alive, launches)),
-            "all launches to end",
-        )
-
-
-@pytest.fixture(scope="module")
-def isolation() -> Isolation:
-    return probe()
-
-
-@pytest.fixture
-async def world(base: Path, isolation: Isolation) -> AsyncIterator[World]:
-    made = World(base / "data", isolation)
-    yield made
-    await asyncio.to_thread(made.clear)
 
 
 async def test_from_start_to_stop(world: World) -> None:
@@ -218,7 +58,6 @@ async def test_from_start_to_stop(world: World) -> None:
 async def test_a_later_hub_counts_what_was_promised(world: World) -> None:
     plan = await world.running("runs", mode="fixed", cores=2, memory=4)
     world.backend = world.new_backend()
-    world.backend.promise(plan)
     capacity = await world.backend.capacity()
     assert capacity is not None
     assert capacity.cores_taken == 2
@@ -244,11 +83,11 @@ async def test_usage_of_a_program_that_computes(world: World) -> None:
     first = await world.backend.usage(plan.launch)
     assert first is not None
     assert first.cores is None, "one look tells no rate"
-    deadline = time.monotonic() + _WITHIN
+    deadline = time.monotonic() + WITHIN
     use: Use | None = first
     while use is None or not use.cores or not use.memory:
         assert time.monotonic() < deadline, f"no use was measured: {use}"
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(LOOK_EVERY)
         use = await world.backend.usage(plan.launch)
     assert Decimal(0) < use.cores <= (os.cpu_count() or 1) + 1
     assert use.memory < _GIB
@@ -269,13 +108,13 @@ async def test_usage_counts_what_a_thread_has_started(world: World) -> None:
     world.policy = site(catalogue=catalogue)
     name = catalogue["containers"][0]["name"]
     plan = await world.running(name)
-    deadline = time.monotonic() + _WITHIN
+    deadline = time.monotonic() + WITHIN
     while True:
         use = await world.backend.usage(plan.launch)
         if use is not None and use.memory is not None and use.memory > 60_000_000:
             break
         assert time.monotonic() < deadline, f"the child was not counted: {use}"
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(LOOK_EVERY)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +280,7 @@ async def test_a_directory_that_vanishes_hides_no_other(
             path.rmdir()
         return found
 
-    monkeypatch.setattr(supervisor, "read_state", removed_meanwhile)
+    monkeypatch.setattr(evidence, "read_state", removed_meanwhile)
     assert (await world.backend.observe())[good.launch].life is Life.RUNNING
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typing_extensions
 
 from canfar_spawner.local import isolation
 from canfar_spawner.local.isolation import probe, python_roots, system_entries
@@ -31,6 +32,8 @@ def prober(request: pytest.FixtureRequest, base: Path, need: Need) -> Prober:
     for name in ("__init__.py", "local/__init__.py", "local/isolation.py", "local/sandbox.py"):
         (base / PACKAGE.name / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / name, base / PACKAGE.name / name)
+    # The one module of others that these two take, and which is one file.
+    shutil.copy(typing_extensions.__file__, base)
     words = (
         f"import sys, json, dataclasses; sys.path.insert(0, {str(base)!r})\n"
         "from canfar_spawner.local.isolation import probe\n"

@@ -20,15 +20,28 @@ from canfar_spawner.kubernetes.manifests import (
     finish,
     registry_secret,
     session_secret,
-    session_variables,
 )
-from tests.core.world import ADA, plan, site
+from canfar_spawner.kubernetes.told import told
+from tests.core.world import ADA, STAFF, plan, site
 
 GOLDEN = Path(__file__).parent / "golden"
 SECRETS = Secrets(
-    env=(("JUPYTERHUB_API_TOKEN", SecretStr("a token")), ("SURVEY", SecretStr("deep = $(HOME)\n")))
+    env=(
+        ("JUPYTERHUB_API_TOKEN", SecretStr("a token")),
+        ("JUPYTERHUB_SERVICE_PREFIX", SecretStr("/user/somebody/k3vd81qa/")),
+        ("SURVEY", SecretStr("deep = $(HOME)\n")),
+    ),
+    application=SecretStr("what gateway and application share"),
 )
 CREDENTIALS = RegistryCredentials(user=SecretStr("ada"), secret=SecretStr("a password"))
+
+
+def golden_site(*, pods: dict[str, Any] | None = None, **changes: object) -> SitePolicy:
+    """Give the sample site with a gateway that does not change with the version."""
+    image = "registry.example.org/canfar-hub/gateway:1"
+    return site(pods={"gateway_image": image, **(pods or {})}, **changes)
+
+
 MANY = PosixIdentity(
     name="many.projects",
     uid=5009,
@@ -36,7 +49,7 @@ MANY = PosixIdentity(
     groups=tuple(PosixGroup(name=f"p{number}", gid=9000 + number) for number in range(60)),
     projects=tuple(f"p{number}" for number in range(60)),
 )
-MANY_SITE = site(
+MANY_SITE = golden_site(
     projects=[{"name": f"p{number}", "group": f"p{number}"} for number in range(60)],
     pods={
         "instance": "east",
@@ -50,7 +63,7 @@ MANY_SITE = site(
         "pull_secrets": ["site-registry"],
     },
 )
-GPU_SITE = site(
+GPU_SITE = golden_site(
     resources={"default": {"gpus": [0, 1]}},
     pods={"gpus": {"node_selector": {"gpu": "yes"}, "runtime_class": "nvidia"}},
 )
@@ -64,16 +77,16 @@ def _pod(
     *,
     private: bool = False,
 ) -> dict[str, Any]:
-    policy = policy or site()
+    policy = policy or golden_site()
     # The digest changes with anything a policy can say.
     made = plan(options, identity, policy=policy).model_copy(update={"policy_digest": "0" * 12})
-    names = session_variables(made, SECRETS)
-    return finish(bare_pod(made), made, policy, variables=names, private_image=private)
+    pod = bare_pod(made)
+    return finish(pod, made, policy, told=told(made, SECRETS), private_image=private)
 
 
 def manifests() -> dict[str, dict[str, Any]]:
     """Give every golden object by the name of its file."""
-    flexible = plan({"container": "astroml"})
+    flexible, behind = plan({"container": "astroml"}), plan({"container": "carta"})
     private = plan({"image": "images.canfar.net/skaha/own:1", "kind": "notebook"})
     job = {"container": "astroml", "kind": "headless", "cmd": "python3"}
     return {
@@ -87,7 +100,16 @@ def manifests() -> dict[str, dict[str, Any]]:
             {"image": "images.canfar.net/skaha/own:1", "kind": "notebook"}, private=True
         ),
         "batch": _pod({**job, "args": ["-c", "print('$(HOME)', \"$HOME\")"]}),
-        "secret": session_secret(flexible, session_variables(flexible, SECRETS), site().pods),
+        "notebook": _pod({"container": "vault"}, STAFF),
+        "notebook-fixed": _pod({**FIXED, "container": "vault"}, STAFF),
+        "desktop": _pod({"container": "desktop"}),
+        "carta": _pod({"container": "carta"}),
+        "carta-fixed": _pod({**FIXED, "container": "carta"}),
+        "firefly": _pod({"container": "firefly"}),
+        "contributed": _pod({"container": "pluto"}),
+        "contributed-fixed": _pod({**FIXED, "container": "pluto"}),
+        "secret": session_secret(flexible, told(flexible, SECRETS), site().pods),
+        "gateway-secret": session_secret(behind, told(behind, SECRETS), site().pods),
         "registry-secret": registry_secret(private, CREDENTIALS, site().pods),
     }
 

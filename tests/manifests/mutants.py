@@ -28,6 +28,9 @@ PLACE = "Sessions run on Linux"
 TOKEN = "The pod gets a token"
 SECRET = "The pod reads a Secret"
 VARIABLE = "A variable of the session"
+GATEWAY = "Only the site's gateway"
+UNGUARDED = "An application that knows nothing"
+OPENS = "What opens the hub"
 VOLUME = "A volume is of a kind"
 ROOM = "An emptyDir has no sizeLimit"
 ARC = "Of arc a session has"
@@ -154,6 +157,13 @@ def first(**changes: Any) -> Change:
     return put("spec/initContainers/+", container["spec"]["containers"][0])
 
 
+def reads(key: str, name: str = "THEIRS") -> Manifest:
+    """Give a variable from the session's own Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": "k3vd81qa-ada", "key": key}}}
+
+
+_GATEWAY = "spec/initContainers/0"
+_TOKEN_KEY = "gateway.JUPYTERHUB_API_TOKEN"
 _CONTEXT = "spec/securityContext"
 _PROGRAM = "spec/containers/0/securityContext"
 _LOOSE = {"allowPrivilegeEscalation": True, "capabilities": {"drop": ["ALL"]}}
@@ -324,6 +334,65 @@ MUTANTS: dict[str, Mutant] = {
     "plain variable": Mutant(
         put("spec/containers/0/env/+", {"name": "JUPYTERHUB_API_TOKEN", "value": "x"}), VARIABLE
     ),
+    # The gateway.
+    **{
+        name: Mutant(change, GATEWAY, base="contributed")
+        for name, change in {
+            "another image as the gateway": put(
+                f"{_GATEWAY}/image", "images.canfar.net/skaha/astroml:26.11"
+            ),
+            "longer name of the gateway's image": put(
+                f"{_GATEWAY}/image", "registry.example.org/canfar-hub/gateway-evil:1"
+            ),
+            "another program as the gateway": put(f"{_GATEWAY}/command", ["/bin/sh"]),
+            "arguments of the gateway": put(f"{_GATEWAY}/args", ["--help"]),
+            "a gateway that runs once": drop(f"{_GATEWAY}/restartPolicy"),
+            "a hook of the gateway": put(
+                f"{_GATEWAY}/lifecycle", {"preStop": {"exec": {"command": ["id"]}}}
+            ),
+            "a probe of the gateway": put(
+                f"{_GATEWAY}/livenessProbe", {"exec": {"command": ["id"]}}
+            ),
+            "a variable in the gateway itself": put(
+                f"{_GATEWAY}/env/+", {"name": "PYTHONPATH", "value": "/run/canfar/gateway"}
+            ),
+            "the gateway sees the home": put(
+                f"{_GATEWAY}/volumeMounts/+",
+                {"name": "arc", "mountPath": "/arc/home/ada", "subPath": "home/ada"},
+            ),
+        }.items()
+    },
+    "a program called gateway": Mutant(second(name="gateway"), GATEWAY),
+    "no gateway": Mutant(drop("spec/initContainers"), UNGUARDED, base="contributed"),
+    "a gateway by another name": Mutant(
+        put(f"{_GATEWAY}/name", "gate"), UNGUARDED, base="contributed"
+    ),
+    **{
+        name: Mutant(change, OPENS, base="contributed")
+        for name, change in {
+            "the program reads what opens the hub": put(
+                "spec/containers/0/env/+", reads(_TOKEN_KEY)
+            ),
+            "the program reads the plan": put("spec/containers/0/env/+", reads("plan")),
+            "a second program reads what opens the hub": second(env=[reads(_TOKEN_KEY)]),
+            "an init container reads what opens the hub": first(env=[reads(_TOKEN_KEY)]),
+            "the program has a token of the hub by another key": put(
+                "spec/containers/0/env/+", reads("env.HOME", "JUPYTERHUB_API_TOKEN")
+            ),
+            "the gateway reads the owner's variables": put(
+                f"{_GATEWAY}/env/+", reads("env.SURVEY")
+            ),
+            "all of the Secret as files": volume({"secret": {"secretName": "k3vd81qa-ada"}}),
+            "what opens the hub as a file": volume(
+                {
+                    "secret": {
+                        "secretName": "k3vd81qa-ada",
+                        "items": [{"key": _TOKEN_KEY, "path": "token"}],
+                    }
+                }
+            ),
+        }.items()
+    },
     # Storage.
     "hostPath": Mutant(volume({"hostPath": {"path": "/"}}), VOLUME),
     "NFS": Mutant(volume({"nfs": {"server": "nfs.example.org", "path": "/"}}), VOLUME),

@@ -19,7 +19,6 @@ from tests.support.cluster.programs import missing, program
 
 VALUES = ROOT / "hub_config" / "helm" / "values.yaml"
 FILES = {
-    "catalogue": "hub_config/catalogue.yaml",
     "users": "hub_config/users.yaml",
     "oidc": "hub_config/auth/oidc.py",
 }
@@ -114,7 +113,7 @@ def test_the_hub_is_ours_with_the_account_of_the_manifests(rendered: list[Manife
     # The account itself gives its token to no pod that does not ask.
     assert spec["automountServiceAccountToken"] is True
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
-    for name in ("catalogue.yaml", "users.yaml", "oidc.py"):
+    for name in ("site", "users.yaml", "oidc.py"):
         assert f"/usr/local/etc/canfar/{name}" in mounted
 
 
@@ -157,7 +156,7 @@ def test_what_must_differ_from_the_chart_does(rendered: list[Manifest]) -> None:
 def test_no_value_is_a_secret() -> None:
     environment = yaml.safe_load(VALUES.read_text())["hub"]["extraEnv"]
     for name, value in environment.items():
-        if "SECRET" in name or "KEY" in name:
+        if "SECRET" in name or "KEY" in name or "TOKEN" in name:
             assert set(value["valueFrom"]) == {"secretKeyRef"}
 
 

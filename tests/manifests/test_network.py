@@ -30,6 +30,7 @@ OTHER = Peer("canfar-sessions", {"hub.canfar.net/session": "q3vd81qa"})
 STRAY = Peer("canfar-sessions", {"app": "anything"})
 HUB = Peer("canfar-hub", {"app.kubernetes.io/component": "hub"})
 PROXY = Peer("canfar-hub", {"app.kubernetes.io/component": "proxy"})
+MANAGER = Peer("canfar-hub", {"app.kubernetes.io/component": "sessions"})
 DATABASE = Peer("canfar-hub", {"app.kubernetes.io/component": "database"})
 FALSE_HUB = Peer("canfar-sessions", {"app.kubernetes.io/component": "hub"})
 NAMES = Peer("kube-system", {"k8s-app": "kube-dns"})
@@ -130,6 +131,12 @@ PASS: tuple[tuple[str, Peer, Peer, int, str], ...] = (
     ("hub to the proxy's API", HUB, PROXY, 8001, "TCP"),
     ("proxy to hub", PROXY, HUB, 8081, "TCP"),
     ("hub to database", HUB, DATABASE, 5432, "TCP"),
+    ("hub to session manager", HUB, MANAGER, 10101, "TCP"),
+    ("proxy to session manager", PROXY, MANAGER, 10101, "TCP"),
+    ("session to session manager", SESSION, MANAGER, 10101, "TCP"),
+    ("session manager to hub", MANAGER, HUB, 8081, "TCP"),
+    ("session manager to database", MANAGER, DATABASE, 5432, "TCP"),
+    ("session manager to API server", MANAGER, API_SERVER, 443, "TCP"),
     ("hub to API server", HUB, API_SERVER, 443, "TCP"),
 )
 STOP: tuple[tuple[str, Peer, Peer, int, str], ...] = (
@@ -142,6 +149,11 @@ STOP: tuple[tuple[str, Peer, Peer, int, str], ...] = (
     ("session to the proxy's API", SESSION, PROXY, 8001, "TCP"),
     ("session to database", SESSION, DATABASE, 5432, "TCP"),
     ("proxy to database", PROXY, DATABASE, 5432, "TCP"),
+    ("visitor to session manager", VISITOR, MANAGER, 10101, "TCP"),
+    ("stray pod to session manager", STRAY, MANAGER, 10101, "TCP"),
+    ("session to session manager's other port", SESSION, MANAGER, 22, "TCP"),
+    ("session manager to session", MANAGER, SESSION, 8888, "TCP"),
+    ("session manager to the proxy's API", MANAGER, PROXY, 8001, "TCP"),
     ("visitor to hub", VISITOR, HUB, 8081, "TCP"),
     ("visitor to the proxy's API", VISITOR, PROXY, 8001, "TCP"),
     ("session to metadata", SESSION, METADATA, 80, "TCP"),
@@ -151,6 +163,11 @@ STOP: tuple[tuple[str, Peer, Peer, int, str], ...] = (
     ("session to carrier", SESSION, CARRIER, 443, "TCP"),
     ("session to the system", SESSION, SYSTEM, 443, "TCP"),
     ("session to names' other port", SESSION, NAMES, 9153, "TCP"),
+    *(
+        (f"{name} to an application's port {port}", peer, SESSION, port, "TCP")
+        for name, peer in (("hub", HUB), ("proxy", PROXY), ("session", OTHER))
+        for port in (3002, 5000, 5901, 6080, 8080, 8889)
+    ),
     ("stray pod to the internet", STRAY, INTERNET, 443, "TCP"),
     ("stray pod to hub", STRAY, HUB, 8081, "TCP"),
     ("job to the internet", JOB, INTERNET, 443, "TCP"),

@@ -8,8 +8,13 @@ import pytest
 import yaml
 
 from canfar_spawner.core.pods import ArcPolicy, PodsPolicy
+from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.kubernetes import manifests as made
 from canfar_spawner.kubernetes.provisioner import WORK
+from canfar_spawner.kubernetes.sessions import LISTEN
+from canfar_spawner.kubernetes.settings import SESSIONS_ADDRESS
+from canfar_spawner.kubernetes.sidecar import gateway_image
+from canfar_spawner.kubernetes.told import PORT
 from canfar_spawner.local.environments import ROOT
 from tests.manifests.applied import MANIFESTS, SESSIONS, STORAGE, documents, find
 
@@ -78,6 +83,13 @@ def test_what_the_catalogue_offers_may_run() -> None:
         project = container["image"].split("/")[0]
         assert f"{registry}/{project}" in allowed
     assert PARAMETERS["provisioner"].split() == [f"{registry}/canfar-hub/hub"]
+    (gateway,) = PARAMETERS["gateway"].split()
+    assert gateway_image(SitePolicy.model_validate(CATALOGUE)).startswith(f"{gateway}:")
+
+
+def test_the_one_port_that_is_let_in_is_the_gateways() -> None:
+    (rule,) = find("NetworkPolicy", "hub-and-proxy-to-sessions", SESSIONS)["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": PORT}]
 
 
 def test_no_role_has_everything_of_anything() -> None:
@@ -119,3 +131,58 @@ def test_storage_is_the_same_in_both_namespaces() -> None:
         assert volume["persistentVolumeReclaimPolicy"] == "Retain"
     first, second = volumes.values()
     assert first["nfs"] == second["nfs"]
+
+
+# The session manager.
+
+
+def manager() -> dict[str, Any]:
+    spec: dict[str, Any] = find("Deployment", "sessions", "canfar-hub")["spec"]
+    return spec
+
+
+def test_there_is_one_session_manager_and_never_two() -> None:
+    assert manager()["replicas"] == 1
+    assert manager()["strategy"] == {"type": "Recreate"}
+
+
+def test_the_session_manager_runs_as_nobody_in_particular() -> None:
+    pod = manager()["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] >= 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["serviceAccountName"] == "sessions"
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+
+
+def test_the_session_manager_is_the_hubs_image_and_gets_no_plain_secret() -> None:
+    (container,) = manager()["template"]["spec"]["containers"]
+    image = yaml.safe_load((ROOT / "hub_config/helm/values.yaml").read_text())["hub"]["image"]
+    assert container["image"] == f"{image['name']}:{image['tag']}"
+    plain = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    assert not [name for name in plain if name.endswith(("_TOKEN", "_DATABASE", "_PASSWORD"))]
+
+
+def test_hub_and_session_manager_agree() -> None:
+    (container,) = manager()["template"]["spec"]["containers"]
+    given = {each["name"]: each.get("value") for each in container["env"]}
+    hub = yaml.safe_load((ROOT / "hub_config/helm/values.yaml").read_text())["hub"]["extraEnv"]
+    for name in ("CANFAR_HUB_URL", "CANFAR_HUB_ORIGINS"):
+        assert given[name] == hub[name]
+    service = find("Service", "sessions", "canfar-hub")
+    (port,) = service["spec"]["ports"]
+    where = f"http://{service['metadata']['name']}.{service['metadata']['namespace']}"
+    assert f"{where}:{port['port']}" == SESSIONS_ADDRESS
+    assert LISTEN.endswith(f":{container['ports'][0]['containerPort']}")
+    pod = manager()["template"]
+    assert service["spec"]["selector"] == manager()["selector"]["matchLabels"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (secret,) = (each["secret"] for each in pod["spec"]["volumes"] if "secret" in each)
+    token = hub["CANFAR_SESSIONS_TOKEN"]["valueFrom"]["secretKeyRef"]
+    assert (secret["secretName"], secret["items"][0]["key"]) == (token["name"], token["key"])

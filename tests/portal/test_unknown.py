@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from canfar_spawner.core.status import Life, Phase
 from canfar_spawner.portal.words import state
-from tests.portal.test_templates import Drawer, home, session
+from tests.portal.samples import Drawer, home, session
 
 
 def test_unknown_is_not_ended() -> None:
@@ -25,6 +25,7 @@ def test_a_session_that_cannot_be_asked_for_says_since_when() -> None:
         if "article" in element.parents and element.text.startswith(("Unknown", "Running"))
     ]
     assert words == ["Unknown since", "Unknown", "Running"]
-    times = [each for each in page.all("time") if each.parents[-2:] == ("span", "span")]
+    inside = [each for each in page.all("time") if "article" in each.parents]
+    times = [each for each in inside if each.parents[-2:] == ("span", "span")]
     assert [each.attributes["datetime"] for each in times] == ["2026-11-25T14:02:31Z"]
     assert times[0].text == "2026-11-25 14:02 UTC"

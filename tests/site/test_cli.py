@@ -34,7 +34,7 @@ def canfar_hub(*arguments: str, **environ: str) -> subprocess.CompletedProcess[s
 def test_the_files_of_this_project_pass() -> None:
     done = canfar_hub("check")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 containers" in done.stdout
+    assert "8 containers" in done.stdout
 
 
 def test_mistakes_of_both_files_are_printed_and_counted(tmp_path: Path) -> None:
@@ -119,3 +119,21 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, variable: str, v
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert variable in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("reconcile", "--check"), "There is no hub in"),
+        (("reconcile", "--check", "--hub", "http://127.0.0.1:9"), "token of an administrator"),
+        (("reconcile",), "--check"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = canfar_hub(*arguments, CANFAR_HUB_DATA=str(tmp_path), JUPYTERHUB_API_TOKEN="")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [], "to look makes nothing"

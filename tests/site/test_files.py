@@ -83,8 +83,8 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     ),
     "missing key": (lambda site: site.pop("catalogue"), "catalogue: this key is required"),
     "missing deep key": (
-        lambda site: first(site).pop("title"),
-        "catalogue.containers[0].title: this key is required",
+        lambda site: first(site).pop("description"),
+        "catalogue.containers[0].description: this key is required",
     ),
     "wrong type": (
         lambda site: site["limits"].update(interactive="many"),
@@ -243,7 +243,8 @@ def test_the_files_of_this_project_are_right() -> None:
     policy = load(CATALOGUE, SitePolicy)
     users = load(ROOT / "hub_config" / "users.yaml", Users)
     names = [container.name for container in policy.catalogue.containers]
-    assert names == ["astroml", "casa", "carta", "desktop", "notebook", "firefly", "marimo"]
+    first_seven = ["astroml", "casa", "carta", "desktop", "notebook", "firefly", "marimo"]
+    assert names == [*first_seven, "webterminal"]
     assert {project.group for project in policy.projects} <= users.groups.keys()
     assert users.demo
     assert [name for name, user in users.users.items() if user.admin] == ["admin"]

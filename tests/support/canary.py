@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.support.hub import Hub, Visitor
+from tests.support.v1 import V1
 
 VARIABLE = "CANARY"
 """The variable that every launch by the API gets on top of its own."""
@@ -180,6 +181,16 @@ def _api(api: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
     return noted
 
 
+def _call(call: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
+    @functools.wraps(call)
+    def noted(v1: V1, method: str, path: str, **arguments: Any) -> httpx.Response:
+        answer = call(v1, method, path, **arguments)
+        _canary(v1.hub).note(answer)
+        return answer
+
+    return noted
+
+
 def _launch(launch: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
     @functools.wraps(launch)
     def launched(visitor: Visitor, session: str, **options: Any) -> httpx.Response:
@@ -212,6 +223,7 @@ def watch() -> Iterator[None]:
             if "clear" in kind.__dict__:
                 patch.setattr(kind, "clear", _cleared(kind.clear))
         patch.setattr(Visitor, "api", _api(Visitor.api))
+        patch.setattr(V1, "call", _call(V1.call))
         patch.setattr(Visitor, "launch", _launch(Visitor.launch))
         patch.setattr(Visitor, "__post_init__", _visitor(Visitor.__post_init__))
         yield

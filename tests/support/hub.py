@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -26,9 +28,14 @@ from canfar_spawner.local import run as supervisor
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120.0
 SESSION_TOKENS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN")
-_MAY_HOLD = ("password", "spec.json", "spec.new")
+_MAY_HOLD = ("password", "sessions_token", "spec.json", "spec.new")
 """Names of files that secrets are in by design; nobody but the hub's user may read them."""
 _LOOK_EVERY = 0.1
+_PORTS = (20_000, 32_000)
+"""Below those that Linux gives to connections: beside each other, tests open many."""
+ONE_USE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+"""Connections that are kept: none. A pool that threads share may close one that another of them has
+just taken up (seen: *Bad file descriptor* while an answer was read)."""
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = DEADLINE) -> Any:
@@ -44,11 +51,12 @@ def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = DEADLI
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with contextlib.closing(socket.socket()) as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-        return port
+    """Give a port that nobody listens on, and that no connection is given until it is used."""
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
+        with contextlib.closing(socket.socket()) as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
 
 
 class _ThisMachine(httpx.HTTPTransport):
@@ -77,6 +85,8 @@ class Hub:
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     process: subprocess.Popen[bytes] | None = None
+    sample: bool = False
+    """Make the sample of the project demo first, which takes seconds."""
 
     @property
     def url(self) -> str:
@@ -108,6 +118,11 @@ class Hub:
             "CANFAR_HUB_PREPARE": "none",
             **self.environ,
         }
+        if not self.sample:
+            # Its last file says that it is there.
+            demo = self.data / "arc" / "projects" / "demo"
+            demo.mkdir(parents=True, exist_ok=True)
+            (demo / "README.md").touch()
         command = [str(Path(sys.executable).parent / "canfar-hub"), "run"]
         self.begin(command, environ, cwd=ROOT)
 
@@ -127,13 +142,40 @@ class Hub:
             return False
 
         wait_for(answers, "the hub to answer")
+        wait_for(self.manager_answers, "the session manager to answer")
 
     def pid(self) -> int:
         """Give the process id of JupyterHub itself."""
         return int((self.data / "hub" / "hub.pid").read_text())
 
+    def sessions_url(self) -> str:
+        """Give the address at which the session manager itself listens."""
+        port = json.loads((self.data / "hub" / "ports.json").read_text())[2]
+        return f"http://127.0.0.1:{port}/services/sessions"
+
+    def manager_answers(self) -> bool:
+        """Say whether the session manager answers; it need not be without problems."""
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.sessions_url()}/health", timeout=5).status_code in (200, 503)
+        return False
+
+    def manager_pid(self) -> int | None:
+        """Give the process id of the session manager, None where none runs."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.data / "hub" / "sessions.pid").read_text())
+            if b"sessions" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+        return None
+
+    def end_manager(self) -> None:
+        """End the session manager that a killed hub has left."""
+        pid = self.manager_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: self.manager_pid() is None, "the session manager to end")
+
     def kill(self) -> None:
-        """Kill JupyterHub without notice."""
+        """Kill JupyterHub without notice; the session manager goes on."""
         os.kill(self.pid(), signal.SIGKILL)
         assert self.process is not None
         self.process.wait(timeout=60)
@@ -157,9 +199,16 @@ class Hub:
     def clear(self) -> None:
         """End everything."""
         self.end()
-        for path in (self.data / "run").glob("*"):
-            supervisor.stop(path)
-        wait_for(lambda: not self.launches(), "all sessions to end")
+        self.end_manager()
+
+        def over() -> bool:
+            # One that is just about to begin is asked at the next look.
+            living = self.launches().values()
+            for path in living:
+                supervisor.stop(path)
+            return not living
+
+        wait_for(over, "all sessions to end")
 
     # For the canary.
 
@@ -170,6 +219,8 @@ class Hub:
             with contextlib.suppress(FileNotFoundError, ValueError):
                 env = json.loads(spec.read_text())["env"]
                 found |= {env[name] for name in SESSION_TOKENS if env.get(name)}
+        with contextlib.suppress(FileNotFoundError):
+            found.add((self.data / "hub" / "sessions_token").read_text().strip())
         return found
 
     def evidence(self) -> Iterator[tuple[str, bytes]]:
@@ -188,7 +239,8 @@ class Hub:
 
     def left_open(self) -> Iterator[str]:
         """Give the files with secrets that others may read."""
-        for path in [self.data / "hub" / "password", *self.data.glob("run/*/spec.json")]:
+        ours = [self.data / "hub" / name for name in ("password", "sessions_token")]
+        for path in [*ours, *self.data.glob("run/*/spec.json")]:
             with contextlib.suppress(FileNotFoundError):
                 mode = stat.S_IMODE(path.stat().st_mode)
                 if mode != 0o600:
@@ -202,7 +254,10 @@ class Hub:
     def sign_in(self, name: str) -> Visitor:
         """Sign in as a person does, by the login form."""
         client = httpx.Client(
-            base_url=self.public, follow_redirects=True, timeout=60, transport=_ThisMachine()
+            base_url=self.public,
+            follow_redirects=True,
+            timeout=60,
+            transport=_ThisMachine(limits=ONE_USE),
         )
         page = client.get("/hub/login")
         xsrf = re.search(r'name="_xsrf"\s+value="([^"]+)"', page.text)
@@ -256,6 +311,10 @@ class Visitor:
         return self.api(
             "POST", f"/users/{self.name}/servers/{session}", json={"user_options": options}
         )
+
+    def home(self) -> str:
+        """Give her home page, as it reads."""
+        return html.unescape(self.client.get("/hub/home").text)
 
     def launch_by_form(self, session: str, fields: dict[str, Any]) -> httpx.Response:
         """Launch a session by the form."""

@@ -83,20 +83,17 @@ class Told:
 
 def left(hub: ClusterHub, session: str) -> list[str]:
     """Give what the cluster has of a session."""
-    text = hub.cluster.kubectl(
-        *("get", "pods,secrets", "--namespace", SESSIONS),
-        *("--selector", f"{SESSION}={session}", "--output", "name"),
-    )
-    return text.split()
+    return [
+        f"{kind}/{each['metadata']['name']}"
+        for kind in ("pods", "secrets")
+        for each in hub.cluster.listed(kind, SESSIONS, f"{SESSION}={session}")
+    ]
 
 
 def secrets_of(hub: ClusterHub, session: str) -> dict[str, dict[str, Any]]:
     """Give the Secrets of a session by name."""
-    text = hub.cluster.kubectl(
-        *("get", "secrets", "--namespace", SESSIONS),
-        *("--selector", f"{SESSION}={session}", "--output", "json"),
-    )
-    return {each["metadata"]["name"]: each for each in json.loads(text)["items"]}
+    found = hub.cluster.listed("secrets", SESSIONS, f"{SESSION}={session}")
+    return {each["metadata"]["name"]: each for each in found}
 
 
 def docker_config(secret: dict[str, Any]) -> Any:

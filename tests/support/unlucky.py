@@ -60,7 +60,9 @@ def sections() -> dict[str, Any]:
         "catalogue": content["catalogue"],
         "storage": {**content["storage"], "scratch_gb": 1},
         "pods": {
-            "unschedulable_seconds": 20,
+            "unschedulable_seconds": 8,
+            # A program or volume that is not there is given up after so long.
+            "image_seconds": 15,
             "gpu_resource": "example.org/gpu",
             "placement": PLACEMENT,
             "gpus": GPU_PLACEMENT,

@@ -18,6 +18,11 @@ from tests.support.hub import Hub, Visitor, running_hub, wait_for
 
 STARTED = ("tools", "proxy")
 """The environments that a hub itself needs."""
+NOT_HERE = {
+    "nowhere": {"command": ["no-such-program", "{socket}"], "get": "apt-get install it"},
+    "clusters": None,
+}
+"""Containers of other kinds that have no program on this machine."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory, real: dict[str, Path]) -> It
 def catalogue(probe_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalogue that these tests may change."""
     path = tmp_path_factory.mktemp("site") / "catalogue.yaml"
-    path.write_bytes(probe_catalogue.read_bytes())
+    content = yaml.safe_load(probe_catalogue.read_text())
+    [probe] = [each for each in content["catalogue"]["containers"] if each["name"] == "probe"]
+    for name, local in NOT_HERE.items():
+        other = {**probe, "name": name, "title": name.capitalize(), "aliases": []}
+        other |= {"kinds": ["contributed"], "entry": "gateway", "local": local}
+        content["catalogue"]["containers"].append(other)
+    path.write_text(yaml.safe_dump(content))
     return path
 
 
@@ -63,7 +74,7 @@ def card(visitor: Visitor, container: str) -> str:
     page = visitor.client.get("/hub/spawn")
     assert page.status_code == 200, page.text
     text = " ".join(html.unescape(page.text).split())
-    parts = re.split(r"(?=<div class=\"choice )", text.partition('id="none-found"')[0])
+    parts = re.split(r"(?=<div class=\"choice[ \"])", text.partition('id="found"')[0])
     [found] = [part for part in parts if f'data-container="{container}"' in part]
     return found
 
@@ -118,11 +129,20 @@ def test_what_is_not_built_is_shown_with_the_way_to_get_it(ada: Visitor) -> None
     assert "opt-container=probe" in starters(ada)
 
 
-@pytest.mark.parametrize("container", ["carta", "desktop", "firefly", "marimo"])
-def test_what_has_no_local_program_is_shown_and_says_so(ada: Visitor, container: str) -> None:
+@pytest.mark.parametrize(
+    ("container", "told"),
+    [
+        ("nowhere", "no-such-program is not installed on this machine."),
+        ("clusters", "Clusters needs a cluster; it has no local program."),
+    ],
+)
+def test_what_has_no_local_program_is_shown_and_says_so(
+    ada: Visitor, container: str, told: str
+) -> None:
     shown = card(ada, container)
     assert is_disabled(shown)
-    assert "sessions come with a later release." in words(shown)
+    assert told in words(shown)
+    assert ("apt-get install it" in words(shown)) == (container == "nowhere")
     refusal = refused(ada, container=container)
     assert (refusal["code"], refusal["field"]) == ("needs_cluster", "container")
 
@@ -225,7 +245,8 @@ def test_a_change_of_the_catalogue_counts_at_once(ada: Visitor, catalogue: Path)
     with changed(catalogue) as content:
         [probe] = [each for each in content["catalogue"]["containers"] if each["name"] == "probe"]
         probe["title"] = "Renamed probe"
-        content["catalogue"]["containers"].append({**probe, "name": "second", "title": "Second"})
+        second = {**probe, "name": "second", "title": "Second", "aliases": []}
+        content["catalogue"]["containers"].append(second)
         probe["versions"] = [{"name": "3", "recommended": True}]
         probe["image"] = "canfar-hub/renamed"
         content["resources"]["default"]["cores"] = [1, 2, 6]
@@ -264,9 +285,12 @@ def test_a_broken_catalogue_changes_nothing_and_is_logged(
         wait_for(lambda: where in logged(), "the mistake to be logged")
         assert "Keeping what was read before." in logged()
         assert "did you mean notebook" in logged()
-        # Said once, not with every request.
+        # Said once by each that reads it, not with every request.
         card(ada, "probe")
-        assert logged().count(where) == 1
+        assert (
+            len([line for line in logged().splitlines() if where in line and "JupyterHub" in line])
+            == 1
+        )
 
         write_catalogue(catalogue, "catalogue: [")
         assert not is_disabled(card(ada, "probe"))

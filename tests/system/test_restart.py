@@ -13,16 +13,17 @@ import httpx
 import pytest
 
 from canfar_spawner.local import run as supervisor
-from tests.support.hub import Hub, Visitor, running_hub, wait_for
+from tests.support.hub import Hub, Visitor, wait_for
 
 pytestmark = pytest.mark.environment("notebook")
 
 
-@pytest.fixture
-def own_hub(data_directory: Path) -> Iterator[Hub]:
-    """A hub that this test may kill."""
-    with running_hub(data_directory) as found:
-        yield found
+@pytest.fixture(autouse=True)
+def nothing_left(hub: Hub, ada: Visitor) -> Iterator[None]:
+    """End what a test has started: the hub is the same for all, however often it is killed."""
+    yield
+    for session in hub.launches():
+        ada.stop(session)
 
 
 def program(launch: Path) -> int:
@@ -63,8 +64,7 @@ def session_call(visitor: Visitor, session: str, method: str, path: str) -> http
     )
 
 
-def test_killed_while_one_starts_and_two_run(own_hub: Hub) -> None:
-    hub, ada = own_hub, own_hub.sign_in("ada")
+def test_killed_while_one_starts_and_two_run(hub: Hub, ada: Visitor) -> None:
     for session in ("runsone1", "runstwo1"):
         assert ada.launch(session, container="notebook").status_code in (201, 202)
     for session in ("runsone1", "runstwo1"):
@@ -118,9 +118,8 @@ def token_status(hub: Hub, token: str) -> int:
     ).status_code
 
 
-def test_a_frozen_session_is_not_ended_by_a_restart(own_hub: Hub) -> None:
-    hub, ada = own_hub, own_hub.sign_in("ada")
-    assert ada.launch("frozens1", container="notebook").status_code in (201, 202)
+def test_a_frozen_session_is_not_ended_by_a_restart(hub: Hub, ada: Visitor) -> None:
+    assert ada.launch("frozens1", container="probe").status_code in (201, 202)
     ada.wait_ready("frozens1")
     launch = hub.launches()["frozens1"]
     frozen = carrying(launch)
@@ -137,16 +136,15 @@ def test_a_frozen_session_is_not_ended_by_a_restart(own_hub: Hub) -> None:
     assert carrying(launch), "the same processes go on"
 
 
-def test_what_cannot_be_looked_at_is_not_dead(own_hub: Hub) -> None:
+def test_what_cannot_be_looked_at_is_not_dead(hub: Hub, ada: Visitor) -> None:
     """The directory of launches is away for a while: a poll that fails ends nothing."""
-    hub, ada = own_hub, own_hub.sign_in("ada")
-    assert ada.launch("hiddens1", container="notebook").status_code in (201, 202)
+    assert ada.launch("hiddens1", container="probe").status_code in (201, 202)
     ada.wait_ready("hiddens1")
     runs, away = hub.data / "run", hub.data / "run-away"
     runs.rename(away)
     try:
         # The hub looks at a session when its owner opens home or asks to start it again.
-        again = ada.launch("hiddens1", container="notebook")
+        again = ada.launch("hiddens1", container="probe")
         assert again.status_code == 400, again.text
         assert "already running" in again.text
     finally:
@@ -158,8 +156,7 @@ def test_what_cannot_be_looked_at_is_not_dead(own_hub: Hub) -> None:
     assert "could not be looked at" in hub.log.read_text()
 
 
-def test_a_lost_supervisor_leaves_nothing(own_hub: Hub) -> None:
-    hub, ada = own_hub, own_hub.sign_in("ada")
+def test_a_lost_supervisor_leaves_nothing(hub: Hub, ada: Visitor) -> None:
     assert ada.launch("orphans1", container="notebook").status_code in (201, 202)
     ada.wait_ready("orphans1")
     launch = hub.launches()["orphans1"]

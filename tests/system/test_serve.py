@@ -369,7 +369,13 @@ def test_make_clean_leaves_the_data_alone(tmp_path: Path) -> None:
     local = project / "canfar_spawner" / "local"
     local.mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", project)
-    for name in ("__init__", "local/__init__", "local/build", "local/environments"):
+    for name in (
+        "__init__",
+        "local/__init__",
+        "local/build",
+        "local/recipes",
+        "local/environments",
+    ):
         shutil.copy(
             ROOT / "canfar_spawner" / f"{name}.py", project / "canfar_spawner" / f"{name}.py"
         )

@@ -8,9 +8,13 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache as kept
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from canfar_spawner.local.environments import cache
+from tests.support.cluster.api import Api
 from tests.support.cluster.programs import ClusterError, directory, program
 
 NODE = "canfar-test"
@@ -26,6 +30,11 @@ def default_run_directory() -> Path:
 def tests_run_directory() -> Path:
     """Give the run directory of the cluster that `make test` starts and ends for itself."""
     return cache() / "cluster" / "test"
+
+
+def second_run_directory() -> Path:
+    """Give that of the other one, which `make test` runs beside it."""
+    return cache() / "cluster" / "test-2"
 
 
 def run_directory() -> Path:
@@ -177,6 +186,23 @@ class Cluster:
         """
         return self.command(program("kubectl"), *args, given=input, seconds=seconds)
 
+    def listed(self, kind: str, namespace: str, *selectors: str) -> list[dict[str, Any]]:
+        """Give the objects of a kind such as ``pods`` with all rights, from within its network.
+
+        Tests look again and again; a process of kubectl's for each look took a core.
+
+        Raises
+        ------
+        ClusterError
+            They cannot be had.
+        """
+        chosen = urlencode({"labelSelector": ",".join(selectors)})
+        path = f"/api/v1/namespaces/{namespace}/{kind}?{chosen}"
+        status, text = _api(self.kubeconfig, self.pid).request("GET", path)
+        if status != 200:
+            raise ClusterError(f"{path}: {status} {text}")
+        return list(json.loads(text)["items"])
+
     def import_image(self, archive: Path) -> None:
         """Put the images of an archive straight onto the node, without a registry."""
         self.command(*ctr(self.containerd), "images", "import", archive)
@@ -197,6 +223,12 @@ class Cluster:
                 if line.startswith("NSpid:") and int(line.split()[-1]) == wanted:
                     return int(child)
         raise ClusterError(f"{name} of the test cluster is gone")
+
+
+@kept
+def _api(kubeconfig: Path, _pid: int) -> Api:
+    # For one start of the cluster: the next has other certificates.
+    return Api(kubeconfig)
 
 
 def ctr(socket: Path) -> list[str | Path]:

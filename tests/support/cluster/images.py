@@ -42,8 +42,11 @@ _FOR_TESTS = {
         "tests/support/cluster/probe/serve.py",
     ),
     "hostile": ("tests/support/cluster/hostile/Dockerfile",),
+    "webfs": ("tests/support/cluster/webfs/Dockerfile",),
 }
 """The sources of the images that are for tests only."""
+_ON = {"hostile": "probe"}
+"""Those that are built on another one."""
 _VERSION = "1"
 _PACKAGES = ("buildah", "mmdebstrap")
 _START_SECONDS = 20
@@ -66,7 +69,11 @@ def _load_builder() -> ModuleType:
 
 
 _ours = _load_builder()
-NAMES = (*_ours.IMAGES, *_FOR_TESTS)
+NAMES = (
+    *(name for name, image in _ours.IMAGES.items() if image.base is None),
+    *_FOR_TESTS,
+)
+"""Those that are built on a public image are not to be had here."""
 
 
 def registry_directory() -> Path:
@@ -89,7 +96,7 @@ def reference(name: str) -> str:
 def _digest(name: str) -> str:
     if name not in _FOR_TESTS:
         return str(_ours.digest(name, BASE))
-    total = hashlib.sha256((BASE if name == "probe" else _digest("probe")).encode())
+    total = hashlib.sha256((_digest(_ON[name]) if name in _ON else BASE).encode())
     for source in _FOR_TESTS[name]:
         total.update((ROOT / source).read_bytes())
     return total.hexdigest()[:12]
@@ -119,7 +126,8 @@ def _make_base(log: Path) -> None:
             raise ClusterError(f"Debian's base could not be made; see {log}.")
         (Path(place) / "Dockerfile").write_text('FROM scratch\nADD base.tar /\nCMD ["bash"]\n')
         builder = replace(_builder(), output=output)
-        builder.run("build", *builder.build_options, "--tag", BASE, place)
+        # Without layers some versions of buildah take no option to remove what a build leaves.
+        builder.run("build", *builder.build_options, "--layers", "--tag", BASE, place)
     marker.touch()
 
 
@@ -141,7 +149,7 @@ def _builder() -> _ours.Builder:
 
 
 def _build_for_tests(name: str, builder: _ours.Builder) -> None:
-    base = BASE if name == "probe" else reference("probe")
+    base = reference(_ON[name]) if name in _ON else BASE
     with tempfile.TemporaryDirectory(prefix=f"canfar-{name}-") as place:
         for source in _FOR_TESTS[name]:
             shutil.copy(ROOT / source, place)
@@ -221,7 +229,7 @@ def _build(name: str, log: Path) -> None:
             raise ClusterError(f"{error} The end of {log}:\n  {tail}") from None
 
 
-def _in_registry(name: str) -> str:
+def in_registry(name: str) -> str:
     """Give the digest that the registry has for an image, or nothing."""
     _host, project, last = reference(name).split("/")
     last, tag = last.split(":")
@@ -243,7 +251,7 @@ def _forget_old(names: Sequence[str]) -> None:
     # Name, type and digest come first.
     on_node = {words[0]: words[2] for words in map(str.split, lines)}
     for name in names:
-        if on_node.get(reference(name), _in_registry(name)) != _in_registry(name):
+        if on_node.get(reference(name), in_registry(name)) != in_registry(name):
             cluster.command(*client, "images", "remove", "--sync", reference(name))
 
 
@@ -256,7 +264,7 @@ def ensure(names: Sequence[str], report: Report) -> None:
     Parameters
     ----------
     names : sequence of str
-        Of ``hub``, ``notebook``, ``astroml``, ``probe`` and ``hostile``.
+        Of `NAMES`.
     report : callable
         Takes a line for the person who waits.
 
@@ -277,17 +285,17 @@ def _build_missing(names: Sequence[str], report: Report) -> None:
         logs = cache() / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         (directory() / "pushed").mkdir(parents=True, exist_ok=True)
-        others = [name for name in _FOR_TESTS if name in names or "hostile" in names]
+        below = {_ON.get(name) for name in names}
+        others = [name for name in _FOR_TESTS if name in names or name in below]
         missing = [*ours, *others]
         missing = [name for name in missing if not is_ready(name)]
         report(f"images of the test cluster: {', '.join(missing)}")
+        _ours.prepare_pages(missing)
         _make_base(logs / "image-base.log")
         for name in missing:
             # What it is made from may change while it is being built.
             digest = _digest(name)
             started = time.monotonic()
-            if name == "hub":
-                _ours.prepare_pages()
             _build(name, logs / f"image-{name}.log")
             for old in (directory() / "pushed").glob(f"{name}-*"):
                 old.unlink()

@@ -17,6 +17,7 @@ from tests.support.cluster.cluster import (
     NODE,
     Cluster,
     default_run_directory,
+    second_run_directory,
     short_name,
     tests_run_directory,
 )
@@ -124,7 +125,11 @@ def _check(run: Path) -> None:
 
 
 def _launch(run: Path) -> subprocess.Popen[bytes]:
-    kept = run in (default_run_directory(), tests_run_directory())
+    kept = run in (
+        default_run_directory(),
+        tests_run_directory(),
+        second_run_directory(),
+    )
     # Content of the default cluster stays, so that images are not pulled again at each start.
     containerd = (cache() / "cluster" / "kept" if kept else run) / f"containerd-{run.name}"
     registry = cache() / "cluster" / "registry"

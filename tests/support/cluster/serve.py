@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,11 +16,10 @@ from canfar_spawner.local.environments import ROOT
 from canfar_spawner.local.sample_project import provide
 from canfar_spawner.local.settings import (
     LocalSettings,
-    SettingError,
     demo_password,
     port_is_free,
 )
-from canfar_spawner.site.files import load
+from canfar_spawner.site.files import SettingError, load
 from canfar_spawner.site.users_file import Users
 from tests.support.cluster import images, lifecycle, site
 from tests.support.cluster.cluster import Cluster, run_directory
@@ -47,9 +47,30 @@ def _write_catalogue(path: Path) -> None:
     site.write_content(path, content)
 
 
+def _sessions(cluster: Cluster, settings: LocalSettings, private: Path) -> dict[str, str]:
+    """Give the variables of the session manager, whose data lie beside the hub's."""
+    data = settings.data / "sessions-cluster"
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    site.account_kubeconfig(cluster, data / "kubeconfig", account="sessions")
+    token = private / "sessions_token"
+    if not token.exists():
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_urlsafe(32))
+    return {
+        "CANFAR_SESSIONS_ADDRESS": f"http://{cluster.addresses.bridge}:10101",
+        "CANFAR_SESSIONS_TOKEN_FILE": str(token),
+        "CANFAR_SESSIONS_DATA": str(data),
+        "CANFAR_SESSIONS_HUB_API": "http://127.0.0.1:8081/hub/api",
+    }
+
+
 @contextlib.contextmanager
-def _running(*commands: list[str]) -> Iterator[None]:
-    started = [subprocess.Popen(command, cwd=ROOT) for command in commands]
+def _running(*commands: tuple[list[str], dict[str, str]]) -> Iterator[None]:
+    # In sessions of their own: Ctrl-C is for the hub, and they end after it.
+    started = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ}, start_new_session=True)
+        for command, environ in commands
+    ]
     try:
         yield
     finally:
@@ -72,7 +93,7 @@ def run() -> int:
     settings.hub.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = demo_password(settings)
     _write_catalogue(private / "catalogue.yaml")
-    kubeconfig = site.hub_kubeconfig(cluster, private / "kubeconfig")
+    kubeconfig = site.account_kubeconfig(cluster, private / "kubeconfig")
     users_path = ROOT / "hub_config" / "users.yaml"
     users = load(users_path, Users)
     provide(cluster.run, load(private / "catalogue.yaml", SitePolicy), users, say=_say)
@@ -90,10 +111,15 @@ def run() -> int:
         "CANFAR_HUB_CATALOGUE": str(private / "catalogue.yaml"),
         "CANFAR_HUB_USERS": str(users_path),
         "CANFAR_HUB_PASSWORD": password,
+        **_sessions(cluster, settings, private),
     }
     command = [sys.executable, "-m", "jupyterhub", "--config", str(CONFIG)]
+    manager = [sys.executable, "-m", "canfar_spawner.cli.main", "sessions", "--cluster"]
+    account = {"KUBECONFIG": f"{environ['CANFAR_SESSIONS_DATA']}/kubeconfig"}
     with _running(
-        cluster.enter([*relay, f"unix:{socket}", inside]), [*relay, inside, f"unix:{socket}"]
+        (cluster.enter([*relay, f"unix:{socket}", inside]), {}),
+        ([*relay, inside, f"unix:{socket}"], {}),
+        (cluster.enter(manager), environ | account),
     ):
         hub = subprocess.Popen(
             cluster.enter(command), cwd=private, env=environ, start_new_session=True

@@ -15,6 +15,8 @@ SESSIONS = "canfar-sessions"
 STORAGE = "canfar-storage"
 HUB = "canfar-hub"
 MANIFESTS = ROOT / "hub_config" / "manifests"
+APPLIED = ROOT / "tests" / "support" / "cluster" / "overlay"
+"""The manifests of a site, with no session manager beside the one of the tests."""
 PROBE_SIZES = {
     "cores": [0.1, 0.5, 1, 2, 64],
     "memory": [1, 2, 4],
@@ -22,6 +24,16 @@ PROBE_SIZES = {
     "flexible": {"cores_request": 0.05, "cores_limit": 2, "memory_request": 1, "memory_limit": 4},
 }
 """Small enough that several sessions fit on one machine of two cores."""
+
+
+FIVE_LINES = """\
+- name: docs
+  description: What Debian says of its packages, by a web server that knows nothing of us.
+  kinds: [contributed]
+  image: canfar-hub/webfs
+  versions: [{name: "1"}]
+"""
+"""All that an administrator writes for an image of somebody else's with a page on a port."""
 
 
 def storage(namespace: str, arc: Path) -> list[dict[str, Any]]:
@@ -56,30 +68,33 @@ def storage(namespace: str, arc: Path) -> list[dict[str, Any]]:
 
 def prepare(cluster: Cluster) -> None:
     """Apply what a site applies, with storage of this machine; safe to repeat."""
-    cluster.kubectl("apply", "--kustomize", str(MANIFESTS))
+    cluster.kubectl("apply", "--kustomize", str(APPLIED))
     cluster.arc.mkdir(mode=0o755, exist_ok=True)
     objects = [*storage(SESSIONS, cluster.arc), *storage(STORAGE, cluster.arc)]
     content = {"apiVersion": "v1", "kind": "List", "items": objects}
     cluster.kubectl("apply", "--filename", "-", input=json.dumps(content))
 
 
-def hub_kubeconfig(cluster: Cluster, path: Path, *, server: str | None = None) -> Path:
-    """Write a kubeconfig with the rights of the hub's own account, and no others.
+def account_kubeconfig(
+    cluster: Cluster, path: Path, *, account: str = "hub", server: str | None = None
+) -> Path:
+    """Write a kubeconfig with the rights of an account of the platform's, and no others.
 
     Parameters
     ----------
     cluster : Cluster
     path : Path
+    account : str, optional
+        ``hub`` or ``sessions``.
     server : str, optional
         Another address of the API server, such as a proxy's.
     """
-    token = cluster.kubectl("create", "token", "hub", "--namespace", HUB, "--duration", "24h")
+    token = cluster.kubectl("create", "token", account, "--namespace", HUB, "--duration", "24h")
     content = yaml.safe_load(cluster.kubeconfig.read_text())
-    content["users"] = [{"name": "hub", "user": {"token": token.strip()}}]
-    content["contexts"] = [
-        {"name": "hub", "context": {"cluster": content["clusters"][0]["name"], "user": "hub"}}
-    ]
-    content["current-context"] = "hub"
+    content["users"] = [{"name": account, "user": {"token": token.strip()}}]
+    reached = {"cluster": content["clusters"][0]["name"], "user": account}
+    content["contexts"] = [{"name": account, "context": reached}]
+    content["current-context"] = account
     if server is not None:
         content["clusters"][0]["cluster"] = {"server": server}
     path.write_text(yaml.safe_dump(content))
@@ -87,7 +102,8 @@ def hub_kubeconfig(cluster: Cluster, path: Path, *, server: str | None = None) -
     return path
 
 
-def _probe(name: str, **changes: Any) -> dict[str, Any]:
+def probe(name: str, **changes: Any) -> dict[str, Any]:
+    """Give a container that is a program of a few lines, and that may stand for JupyterLab."""
     return {
         "name": name,
         "title": name.capitalize(),
@@ -113,11 +129,13 @@ def catalogue(**changes: Any) -> dict[str, Any]:
     broken = {"cmd": ["/bin/sh", "-c", "echo nothing works here; exit 3"]}
     missing = [{"name": "no-such-tag", "recommended": True}]
     content["catalogue"]["containers"] += [
-        _probe("probe"),
-        _probe("broken", kubespawner_override=broken),
-        _probe("missing", versions=missing),
-        _probe("private", image="private.example.org/canfar-hub/probe"),
-        _probe("staff", groups=["survey"]),
+        probe("probe", aliases=["images.canfar.net/skaha/probe"]),
+        probe("broken", kubespawner_override=broken),
+        probe("missing", versions=missing),
+        probe("private", image="private.example.org/canfar-hub/probe"),
+        probe("staff", groups=["survey"]),
+        probe("board", kinds=["contributed"], entry="gateway"),
+        *yaml.safe_load(FIVE_LINES),
     ]
     content["images"]["sources"].append("private.example.org/canfar-hub")
     content["resources"] = {"default": PROBE_SIZES}

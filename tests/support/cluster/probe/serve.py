@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from probe import Probe
 
-_PORT = 8888
+_PORT = 5000
+"""Where it listens when nobody says otherwise: behind the gateway the hub says nothing."""
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
@@ -21,10 +22,11 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 def _port() -> int:
-    """Give the port: the first argument that is a number, else what the hub says."""
+    """Give the port: the first argument that is or has a number, else what the hub says."""
     for word in sys.argv[1:]:
-        if word.removeprefix("--port=").isdigit():
-            return int(word.removeprefix("--port="))
+        port = word.removeprefix("--").rpartition("port=")[2]
+        if port.isdigit():
+            return int(port)
     return urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", "")).port or _PORT
 
 
