@@ -108,6 +108,15 @@ class Offer(Frozen):
     preparation: Preparation | None = None
     notice: str = ""
     """What whoever starts it should know, in a sentence."""
+    only_version: str = ""
+    """The one version that can be run, where not all can."""
+
+    def narrowed(self, container: Container) -> Container:
+        """Give the container with the versions that can be run."""
+        if not self.only_version:
+            return container
+        kept = tuple(each for each in container.versions if each.name == self.only_version)
+        return container.model_copy(update={"versions": kept})
 
 
 class Backend(Protocol):

@@ -113,12 +113,12 @@ class LocalBackend:
         if not offer.available:
             hint = f" Run: {offer.command}" if offer.command else ""
             raise NotAllowed(f"{offer.reason}{hint}", field="container", code=_offer_code(offer))
-        if plan.version != container.default_version.name:
+        if plan.version != offer.only_version:
             raise NotAllowed(
-                f"This machine has {container.title} {container.default_version.name} only;"
+                f"This machine has {container.title} {offer.only_version} only;"
                 " other versions need a cluster.",
                 field="version",
-                allowed=(container.default_version.name,),
+                allowed=(offer.only_version,),
                 code="needs_cluster",
             )
         if not (KINDS[plan.kind].interactive or plan.command) and (

@@ -62,7 +62,11 @@ def offer_of(container: Container, policy: SitePolicy, *, others: bool) -> Offer
     if exposed and others and not policy.machine.open_ports:
         return Offer(available=False, reason=f"{container.title} {_NO_PORTS}")
     if find(program, kind, entry) is not None:
-        return Offer(available=True, notice=_OPENS_PORT if exposed else "")
+        return Offer(
+            available=True,
+            notice=_OPENS_PORT if exposed else "",
+            only_version=container.default_version.name,
+        )
     needed = lacking(program)
     if needed or program.environment is None:
         return Offer(

@@ -238,9 +238,9 @@ class Images(V1):
         kind = wire.check_filter("type", self.word("type"), wire.TYPES)
         catalogue, backend = self.manager.policy().catalogue, self.manager.backend
         containers = [
-            container
+            offer.narrowed(container)
             for container in catalogue.offered(self.groups())
-            if backend.offer(container).available
+            if (offer := backend.offer(container)).available
         ]
         digests = {
             str(record.plan.image): record.image_digest

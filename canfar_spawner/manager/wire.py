@@ -260,8 +260,10 @@ def own_events(record: SessionRecord, evidence: Evidence) -> tuple[BackendEvent,
     if record.ready:
         ready = "The session is ready." if record.interactive else "The program runs."
         event(record.ready, "Ready", ready)
-    if record.ended:
-        event(record.ended, "Ended", sentence or "It has ended.", warning=words.failed)
+    # A job is told as completed as soon as that was seen, which is before it is written down.
+    if record.ended or evidence.life is Life.ENDED:
+        at = record.ended or evidence.at
+        event(at, "Ended", sentence or "It has ended.", warning=words.failed)
     elif record.ending:
         by = record.ending_by or "the platform"
         event(evidence.at, "Ending", f"{sentence} By {by}.".strip())

@@ -79,7 +79,8 @@ class Cards:
         found, offer = self._container(plan), self._offer(plan)
         if found is None or offer is None:
             return False
-        return offer.available and any(each.name == plan.version for each in found.versions)
+        here = offer.narrowed(found).versions
+        return offer.available and any(each.name == plan.version for each in here)
 
     def _mode(self, spawner: SessionSpawnerMixin, plan: SessionPlan) -> str:
         """Say what a session has, as it was really given."""

@@ -51,6 +51,7 @@ def _preparing(offer: Offer) -> Preparing | None:
 def container_card(container: Container, backend: Backend) -> ContainerCard:
     """Show a container; one that cannot run here is shown too, with the reason."""
     offer = backend.offer(container)
+    container = offer.narrowed(container)
     kind = container.kinds[0]
     return ContainerCard(
         name=container.name,
@@ -102,14 +103,15 @@ def _sizes(policy: SitePolicy, kind: SessionKind, *, enforced: bool) -> SizeChoi
 
 def _fall_back(
     fields: Mapping[str, Sequence[str]],
-    policy: SitePolicy,
+    platform: Platform,
     groups: frozenset[str],
     mine: tuple[str, ...],
 ) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """Drop what a saved link asks for and the site does not have any more, and say so."""
     kept = {field: list(values) for field, values in fields.items()}
     notices = []
-    by_name = {container.name: container for container in policy.catalogue.offered(groups)}
+    offered = platform.policy.catalogue.offered(groups)
+    by_name = {container.name: container for container in offered}
     asked = (kept.pop("profile", None) or kept.get("container") or [""])[0]
     if asked:
         container = by_name.get(asked)
@@ -121,14 +123,14 @@ def _fall_back(
             )
         else:
             kept["container"] = [asked]
+            container = platform.backend.offer(container).narrowed(container)
             names = [version.name for version in container.versions]
             wanted = (kept.get("version") or [""])[0]
             if wanted and wanted not in names:
                 kept.pop("version")
                 notices.append(
                     say(
-                        "%(container)s %(version)s is not offered any more;"
-                        " %(other)s takes its place.",
+                        "%(container)s %(version)s is not offered here; %(other)s takes its place.",
                         container=container.title,
                         version=shown(wanted),
                         other=container.default_version.name,
@@ -236,9 +238,7 @@ def spawner_form(spawner: Any) -> LaunchForm:
                 ]
     try:
         identity = platform.identities.identity(owner)
-        fields, notices = _fall_back(
-            query, platform.policy, identity.group_names, identity.projects
-        )
+        fields, notices = _fall_back(query, platform, identity.group_names, identity.projects)
     except SessionError:
         fields, notices = {}, ()
     return launch_form(

@@ -201,5 +201,6 @@ def test_what_was_stopped_is_launched_again_in_one_press(home: Page, ada: Visito
     expect(row).to_contain_text("Stopped on request.")
     row.get_by_role("button", name="Launch again").click()
     home.wait_for_url("**/user/ada/**")
-    row_of = V1.of(ada).rows(status="Running")
-    assert [(each["name"], each["memory_limit_gb"]) for each in row_of] == [("M31 again", 8)]
+    session = home.url.split("/user/ada/")[1].split("/")[0]
+    again = V1.of(ada).wait(session, "Running")
+    assert (again["name"], again["memory_limit_gb"]) == ("M31 again", 8)

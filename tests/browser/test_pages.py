@@ -125,7 +125,7 @@ def test_the_form_keeps_what_a_link_says(one_origin_hub: Hub, page: Page) -> Non
     expect(page.locator('input[name="cores"][value="2"]')).to_be_checked()
     expect(page.locator('input[name="projects"][value="survey"]')).to_be_checked()
     expect(page.locator('input[name="projects"][value="demo"]')).not_to_be_checked()
-    expect(page.get_by_text("is not offered any more")).to_be_visible()
+    expect(page.get_by_text("is not offered here")).to_be_visible()
     expect(page.get_by_text("A link cannot set registry_secret")).to_be_visible()
     assert not hub.launches(), "a link launches nothing"
 

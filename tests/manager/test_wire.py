@@ -359,6 +359,10 @@ def test_what_is_known_without_a_back_end() -> None:
     assert [event.reason for event in found] == ["Asked", "Ready", "Ended"]
     assert found[-1].warning
     assert "exit code 3" in found[-1].message
+    # Seen to have ended, and not yet written down: the caller is told "Completed" already.
+    seen = Evidence(life=Life.ENDED, reason=Reason.FINISHED, at=NOW)
+    last = wire.own_events(record(JOB), seen)[-1]
+    assert (last.reason, last.at) == ("Ended", NOW)
     waiting = Evidence(
         life=Life.STARTING,
         phase=Phase.QUEUED,
