@@ -2,7 +2,9 @@
 
 ``make -s bench-gateway`` or ``python bench/gateway.py [--rounds N] [--seconds S] [--assert]``: one
 upstream, all in front of it at once, measured in turns; each round begins with another one. The
-gateway is asked itself, as a session's own proxy is, and signs in everybody who asks.
+gateway is asked itself, as a session's own proxy is, and signs in everybody who asks. Requests a
+second are measured once more in front of an application of tornado's, where proxies wait for it as
+they do in a session.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from tests.support.wire import Wire
 
 BARE, CHP, JSP, OURS = "bare upstream", "configurable-http-proxy", "jupyter-server-proxy", "gateway"
 COOKIE, SOCKET = "gateway, by cookie", "gateway, unix socket"
+APPLICATION = "an application of tornado's"
 _CLIENTS = 8
 _CALLS = 1000
 _ECHOES = 500
@@ -66,6 +69,7 @@ def _process(directory: Path, name: str, port: int, *command: str, **environ: st
 @contextlib.contextmanager
 def _others(directory: Path, upstream: int) -> Iterator[list[load.Target]]:
     """Run what the gateway is measured beside."""
+    directory.mkdir(exist_ok=True)
     chp, api, jsp = free_port(), free_port(), free_port()
     token = secrets.token_hex(16)
     jupyter = environments.location("bench") / "bin" / "jupyter-server"
@@ -117,6 +121,15 @@ def _with_cookie(session: Gated) -> load.Target:
 Figures = dict[str, dict[str, list[float]]]
 
 
+def _print_before_application(figures: Figures) -> None:
+    bare = _middle(figures, APPLICATION, "requests")
+    print("\n| Before an application of tornado's | requests/s | of the application's |")
+    print("|---|---|---|")
+    for title in figures:
+        rate = _middle(figures, title, "requests")
+        print(f"| {title} | {rate:,.0f} | {rate / bare:.2f} |")
+
+
 def _measure(target: load.Target, seconds: float, into: dict[str, list[float]]) -> None:
     into["requests"].append(load.rate(target, clients=_CLIENTS, seconds=seconds))
     into["echoes"].append(load.rate(target, clients=_CLIENTS, seconds=seconds, ws=True))
@@ -156,15 +169,17 @@ def _print(figures: Figures) -> None:
         print(f"| {title} | {' | '.join(cells)} |")
 
 
-def _aims(figures: Figures) -> list[tuple[str, float, float, bool]]:
+def _aims(figures: Figures, slower: Figures) -> list[tuple[str, float, float, bool]]:
     """Give each aim: what, how it is, how it should be, and whether it is met."""
 
     def ratio(what: str, other: str) -> float:
         return _middle(figures, OURS, what) / _middle(figures, other, what)
 
+    beside = _middle(slower, OURS, "requests") / _middle(slower, CHP, "requests")
     found = [
         ("requests/s of jupyter-server-proxy's, at least", ratio("requests", JSP), 2.5),
-        ("requests/s of configurable-http-proxy's, at least", ratio("requests", CHP), 1.0),
+        ("requests/s of configurable-http-proxy's before nothing", ratio("requests", CHP), 1.0),
+        ("requests/s of configurable-http-proxy's before an application", beside, 1.0),
         ("MB/s down of configurable-http-proxy's, at least", ratio("down", CHP), 2.0),
         ("MB/s up of configurable-http-proxy's, at least", ratio("up", CHP), 2.0),
     ]
@@ -186,50 +201,68 @@ def _memory(target: load.Target, pid: int) -> list[tuple[str, int, int]]:
     return found
 
 
-def _run(rounds: int, seconds: float) -> tuple[Figures, list[tuple[str, int, int]]]:
-    """Measure everything in turns."""
+Grown = list[tuple[str, int, int]]
+
+
+def _run(rounds: int, seconds: float) -> tuple[Figures, Figures, Grown]:
+    """Measure everything in turns: before what does next to nothing, and before an application."""
     figures: Figures = defaultdict(lambda: defaultdict(list))
-    port, ours, by_socket = free_port(), free_port(), free_port()
+    before_application: Figures = defaultdict(lambda: defaultdict(list))
+    port, slower = free_port(), free_port()
+    ours = {"gated": free_port(), "bysocket": free_port(), "slower": free_port()}
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         place.chmod(0o755)
         sock = place / "upstream.sock"
-        upstream = (sys.executable, str(ROOT / "bench" / "upstream.py"), str(port), str(sock))
+        bench = ROOT / "bench"
+        upstream = (sys.executable, str(bench / "upstream.py"), str(port), str(sock))
         stack.enter_context(_process(place, "upstream", port, *upstream))
-        others = stack.enter_context(_others(place, port))
+        application = (sys.executable, str(bench / "application.py"), str(slower))
+        stack.enter_context(_process(place, "application", slower, *application))
+        others = stack.enter_context(_others(place / "others", port))
+        more = stack.enter_context(_others(place / "more", slower))
         catalogue = write_probe_catalogue(place / "catalogue.yaml")
-        with_relays(catalogue, gated=ours, bysocket=by_socket)
+        with_relays(catalogue, **ours)
         environ = {"CANFAR_HUB_CATALOGUE": str(catalogue)}
         hub = stack.enter_context(running_hub(place / "data", environ=environ))
         ada = hub.sign_in("ada")
-        sessions = []
-        for name, at, listening in (
-            ("gated", ours, Listening(port=port)),
-            ("bysocket", by_socket, Listening(socket=str(sock))),
+        sessions = {}
+        for name, listening in (
+            ("gated", Listening(port=port)),
+            ("bysocket", Listening(socket=str(sock))),
+            ("slower", Listening(port=slower)),
         ):
             (place / name).mkdir()
-            sessions.append(
-                stack.enter_context(gated(ada, name, at, place / name, listening=listening))
+            sessions[name] = stack.enter_context(
+                gated(ada, name, ours[name], place / name, listening=listening)
             )
         targets = [
             load.Target(BARE, port),
-            _ours(sessions[0], OURS),
-            _with_cookie(sessions[0]),
-            _ours(sessions[1], SOCKET),
+            _ours(sessions["gated"], OURS),
+            _with_cookie(sessions["gated"]),
+            _ours(sessions["bysocket"], SOCKET),
             *others,
         ]
-        for target in targets:
-            figures[target.title].clear()
+        slow = [load.Target(APPLICATION, slower), _ours(sessions["slower"], OURS), *more]
+        for target in (*targets, *slow):
             load.rate(target, clients=_CLIENTS, seconds=0.5)
+        for target in targets:
             load.rate(target, clients=1, seconds=0.1, ws=True)
         for turn in range(rounds):
-            first = turn % len(targets)
-            for target in (*targets[first:], *targets[:first]):
+            for target in _turned(targets, turn):
                 _measure(target, seconds, figures[target.title])
+            for target in _turned(slow, turn):
+                found = load.rate(target, clients=_CLIENTS, seconds=seconds)
+                before_application[target.title]["requests"].append(found)
             print(f"round {turn + 1} of {rounds}", file=sys.stderr, flush=True)
-        gateway = sessions[0].gateway
+        gateway = sessions["gated"].gateway
         assert gateway is not None  # noqa: S101 - it has answered all the while
-        return figures, _memory(targets[1], gateway.pid)
+        return figures, before_application, _memory(targets[1], gateway.pid)
+
+
+def _turned(targets: list[load.Target], turn: int) -> list[load.Target]:
+    first = turn % len(targets)
+    return [*targets[first:], *targets[:first]]
 
 
 def main() -> int:
@@ -245,11 +278,12 @@ def main() -> int:
     print(
         f"load {os.getloadavg()[0]:.1f} before, {os.cpu_count()} cores, {arguments.rounds} rounds"
     )
-    figures, grown = _run(arguments.rounds, arguments.seconds)
+    figures, slower, grown = _run(arguments.rounds, arguments.seconds)
     print(f"load {os.getloadavg()[0]:.1f} after")
     _print(figures)
+    _print_before_application(slower)
     print("\n| Aim | is | should be | met |\n|---|---|---|---|")
-    aims = _aims(figures)
+    aims = _aims(figures, slower)
     for what, is_, aim, met in aims:
         print(f"| {what} | {is_:.2f} | {aim} | {'yes' if met else 'no'} |")
     print("\n| A gigabyte | memory before (MB) | at most |\n|---|---|---|")

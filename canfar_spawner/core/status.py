@@ -276,6 +276,15 @@ def status_of(evidence: Evidence, *, answers: bool) -> Status:
             return Status.PENDING
 
 
+def explained(sentence: str, detail: str) -> str:
+    """Give a sentence with what more is known, in brackets before its full stop."""
+    if not detail or detail == sentence:
+        return sentence
+    if not sentence:
+        return detail
+    return f"{sentence.removesuffix('.')} ({detail.removesuffix('.')})."
+
+
 def exit_reason(exit_code: int | None, *, out_of_memory: bool, asked_to_stop: bool) -> Reason:
     """Say why a program ended, from what the kernel reports."""
     if out_of_memory:

@@ -33,6 +33,7 @@ from canfar_spawner.core.status import (
     Life,
     Phase,
     Reason,
+    explained,
     is_over,
 )
 from canfar_spawner.core.view import SessionView, session_view
@@ -349,8 +350,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             evidence = evidence.model_copy(update={"reason": Reason.PROGRAM_FAILED})
         self.evidence = evidence
         words = REASONS[evidence.reason]
-        detail = f" ({evidence.detail})" if evidence.detail else ""
-        return StartFailed(f"{words.sentence}{detail} {words.advice}", code=evidence.reason)
+        why = explained(words.sentence, evidence.detail)
+        return StartFailed(f"{why} {words.advice}", code=evidence.reason)
 
     @override
     async def get_url(self) -> str:

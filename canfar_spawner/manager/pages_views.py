@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from canfar_spawner.core.kinds import KINDS
-from canfar_spawner.core.status import REASONS, Evidence, Life, Phase
+from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, explained
 from canfar_spawner.manager.records import SessionRecord
 from canfar_spawner.portal.client import ClientView
 from canfar_spawner.portal.language import say, say_many
@@ -168,11 +168,9 @@ def _state(record: SessionRecord, evidence: Evidence) -> tuple[str, Meaning, str
     """Give word, meaning and reason of a session."""
     if record.ended is not None:
         words = REASONS[record.reason]
-        failed = words.failed
-        text = " ".join(
-            part for part in (_said(words.sentence), _plain(record.detail, words.sentence)) if part
-        )
-        return (say("Failed"), "bad", text) if failed else (say("Ended"), "neutral", text)
+        told = "" if record.detail == words.sentence else record.detail
+        text = explained(_said(words.sentence), told)
+        return (say("Failed"), "bad", text) if words.failed else (say("Ended"), "neutral", text)
     if record.ending is not None:
         return say(STATES[Phase.ENDING]), "busy", _said(REASONS[record.ending].sentence)
     ready = record.ready is not None and evidence.life is Life.RUNNING
@@ -181,10 +179,6 @@ def _state(record: SessionRecord, evidence: Evidence) -> tuple[str, Meaning, str
     if evidence.life is Life.UNKNOWN:
         why = say(STILL_COUNTED)
     return word, meaning, evidence.detail or why
-
-
-def _plain(detail: str, sentence: str) -> str:
-    return "" if not detail or detail == sentence else f"({detail})"
 
 
 def session_row(record: SessionRecord, evidence: Evidence, now: datetime) -> SessionRow:

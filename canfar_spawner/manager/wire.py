@@ -21,7 +21,7 @@ from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.replicas import replica
 from canfar_spawner.core.resources import GIB, Allocation, number
-from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, Status
+from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, Status, explained
 from canfar_spawner.core.view import SessionView, session_view
 from canfar_spawner.manager.records import SessionRecord
 
@@ -250,7 +250,7 @@ def own_events(record: SessionRecord, evidence: Evidence) -> tuple[BackendEvent,
         As `evidence_of` gives it.
     """
     words = REASONS[evidence.reason]
-    sentence = " ".join(part for part in (words.sentence, evidence.detail) if part)
+    sentence = explained(words.sentence, evidence.detail)
     found: list[BackendEvent] = []
 
     def event(at: datetime | None, reason: str, text: str, *, warning: bool = False) -> None:

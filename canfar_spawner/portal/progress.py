@@ -20,8 +20,9 @@ def _cause(spawner: SessionSpawnerMixin) -> str:
     """Say why a start failed, without the advice that the page gives apart."""
     words = REASONS[spawner.evidence.reason]
     told = (spawner.failure or "").removesuffix(words.advice).strip()
-    if words.sentence and told.startswith(words.sentence):
-        return say(words.sentence) + told.removeprefix(words.sentence)
+    begun = words.sentence.removesuffix(".")
+    if begun and told.startswith(begun):
+        return say(words.sentence).removesuffix(".") + told.removeprefix(begun)
     return told
 
 

@@ -14,6 +14,7 @@ from canfar_spawner.core.status import (
     Reason,
     Status,
     exit_reason,
+    explained,
     is_over,
     status_of,
     unknown_for,
@@ -134,3 +135,20 @@ def test_the_words_of_the_contract() -> None:
         "Failed",
         "Unknown",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "detail", "told"),
+    [
+        ("It ended.", "exit code 3", "It ended (exit code 3)."),
+        ("It ended.", "The disk is full.", "It ended (The disk is full)."),
+        ("It ended.", "It ended.", "It ended."),
+        ("It ended.", "", "It ended."),
+        ("", "place 3 of 5", "place 3 of 5"),
+        ("", "", ""),
+    ],
+)
+def test_more_that_is_known_stands_before_the_full_stop(
+    sentence: str, detail: str, told: str
+) -> None:
+    assert explained(sentence, detail) == told
