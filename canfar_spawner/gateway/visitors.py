@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from canfar_lab.visitors import (  # type: ignore[import-untyped]
+from canfar_lab.visitors import (
     CHECK_EVERY,
     Visitors,
     cut,

@@ -106,7 +106,7 @@ class Companion:
             None, lambda: (heartbeat.busy_shells(shells), heartbeat.scratch(self._scratch))
         )
         report: dict[str, object] = {
-            "activity": heartbeat.activity(self._server.web_app.last_activity()),
+            "activity": heartbeat.activity(self._server.web_app.last_activity()),  # type: ignore[no-untyped-call]
             "busy_kernels": heartbeat.busy_kernels(self._server.kernel_manager),
             "terminals_busy": busy,
             "visitors": self.visitors.here(),

@@ -69,7 +69,7 @@ class Panel(APIHandler):
 
     auth_resource = "canfar"
 
-    def initialize(self, where: Place | None) -> None:  # type: ignore[override]  # noqa: D102 - tornado's
+    def initialize(self, where: Place | None) -> None:  # noqa: D102 - tornado's
         self.where = where
 
     @property
@@ -225,7 +225,7 @@ def add_routes(server: ServerApp) -> None:
     """Answer the panel, below ``canfar/``."""
     where = place(server)
     base = url_path_join(server.web_app.settings["base_url"], "canfar")
-    server.web_app.add_handlers(
+    server.web_app.add_handlers(  # type: ignore[no-untyped-call]
         ".*$",
         [
             (f"{base}/here", Whereabouts, {"where": where}),
