@@ -34,6 +34,8 @@ _ON_CLUSTER: dict[str, tuple[str, ...]] = {
     "alike": ("tests/cluster/test_client.py", "tests/contract"),
     # The desktop's image in a pod, in both origin models.
     "desktop": ("tests/cluster/test_desktop.py",),
+    # JupyterLab's panel in a pod, in a browser.
+    "sidebar": ("tests/cluster/test_lab_panel.py", "tests/cluster/test_lab_storage.py"),
     # The test cluster itself is killed in every way.
     "harness": ("tests/cluster/test_harness.py",),
 }

@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, WebSocket, expect
 
 from tests.browser.conftest import open_context, sign_in
+from tests.support import axe
 from tests.support import shares as calls
-from tests.support.hub import ROOT, Hub, wait_for
+from tests.support.hub import Hub, wait_for
 from tests.support.lab import Lab, launch_lab
 from tests.support.labpanel import Panel, open_panel
 
@@ -20,9 +21,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
 
 SESSION, NAME = "panelled", "Photometry of M31 all fields second night of the run in November 2026"
 OUT_WITHIN = 5.0
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-FIND = """() => axe.run('.canfar-panel', {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})
-  .then(found => found.violations.map(each => [each.id, each.nodes.map(node => node.html)]))"""
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +54,6 @@ def others_page(chromium: Browser) -> Iterator[Page]:
     context = open_context(chromium)
     yield context.new_page()
     context.close()
-
-
-def violations(page: Page) -> list[object]:
-    page.add_script_tag(path=AXE)
-    return list(page.evaluate(FIND))
 
 
 def open_sharing(page: Page) -> None:
@@ -206,7 +199,7 @@ def test_anybody_can_read_it(panel: Panel, theme: str, screenshots: Path) -> Non
     if not sharing.is_visible():
         panel.page.locator(".lm-AccordionPanel-title", has_text="Sharing").click()
     sharing.get_by_role("button", name="Share …").click()
-    assert violations(panel.page) == []
+    assert axe.shortfalls_in(panel.page, ".canfar-panel") == []
     overflow = panel.page.evaluate(
         """() => {
           const panel = document.querySelector('.canfar-panel');

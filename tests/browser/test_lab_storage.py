@@ -35,9 +35,19 @@ def lab(one_origin_hub: Hub) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def home(lab: Lab) -> Area:
+def areas(lab: Lab) -> dict[str, Area]:
+    """Ada's home and the session's scratch as this machine has them."""
+    data = lab.visitor.hub.data
+    return {
+        "home": Area(data / "arc" / "home" / "ada"),
+        "scratch": Area(data / "scratch" / lab.launch.name),
+    }
+
+
+@pytest.fixture(scope="module")
+def home(areas: dict[str, Area]) -> Area:
     """Ada's home, with things in it."""
-    area = Area(lab.visitor.hub.data / "arc" / "home" / "ada")
+    area = areas["home"]
     area.write(
         "m31/m31.fits",
         fits.image(-32, (64, 48), [fits.card("OBJECT", "'M31     '", "what was looked at")])
@@ -73,8 +83,8 @@ def panel(tab: Page, lab: Lab, home: Area) -> Panel:
 
 def _seen(lab: Lab, path: str) -> str:
     """Give a path of the home as the session sees it."""
-    areas = lab.call("GET", "canfar/storage/areas").json()["areas"]
-    root = next(area["path"] for area in areas if area["id"] == "home")
+    told = lab.call("GET", "canfar/storage/areas").json()["areas"]
+    root = next(area["path"] for area in told if area["id"] == "home")
     return f"{root}/{path}".rstrip("/")
 
 
@@ -313,14 +323,16 @@ def test_files_are_copied_and_moved_to_another_area(panel: Panel, home: Area, la
     expect(panel.row("cal")).to_have_count(0)
 
 
-def test_images_lead_to_carta_by_the_hub_and_scratch_says_why_not(panel: Panel, lab: Lab) -> None:
+def test_images_lead_to_carta_by_the_hub_and_scratch_says_why_not(
+    panel: Panel, areas: dict[str, Area]
+) -> None:
     page = panel.page
     with page.expect_popup() as popup:
         panel.act("m31.fits", "Open in CARTA")
     popup.value.wait_for_load_state()
     assert re.search(r"/hub/home\?open=.*m31%2Fm31\.fits$", popup.value.url)
     popup.value.close()
-    Area(lab.visitor.hub.data / "scratch" / lab.launch.name).write("tmp.fits")
+    areas["scratch"].write("tmp.fits")
     panel.storage.get_by_label("Area", exact=True).select_option("scratch")
     panel.row("tmp.fits").click(button="right")
     entry = page.get_by_role("menuitem", name=re.compile("Open in CARTA"))
@@ -331,17 +343,6 @@ def test_images_lead_to_carta_by_the_hub_and_scratch_says_why_not(panel: Panel, 
 
 PARTS = ".canfar-panel, .canfar-preview, .jp-Dialog"
 """What is ours of the page; JupyterLab's launcher has shortfalls of its own."""
-# Elements in a list of their own would be left out, and the whole page taken in their place.
-FIND = """parts => axe.run({ include: [...document.querySelectorAll(parts)] })
-  .then(found => found.violations.flatMap(each => each.nodes.map(
-    node => `${each.id}: ${node.html.slice(0, 160)} (${node.failureSummary})`)))"""
-
-
-def shortfalls(page: Page) -> list[str]:
-    """Give what axe-core finds wrong with what is ours."""
-    page.evaluate(axe.SCRIPT.read_text())
-    found: list[str] = page.evaluate(FIND, PARTS)
-    return found
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -356,13 +357,13 @@ def test_everybody_can_use_it_in_either_theme_and_where_there_is_little_room(
     expect(panel.row("cal")).to_be_visible()
     overflow = panel.storage.evaluate("storage => storage.scrollWidth - storage.clientWidth")
     assert overflow <= 0
-    assert shortfalls(page) == []
+    assert axe.shortfalls_in(page, PARTS) == []
     page.screenshot(path=screenshots / f"storage-{theme}.png")
     panel.act("cal", "Copy to…")
     expect(page.get_by_role("dialog").get_by_role("listbox")).to_be_visible()
-    assert shortfalls(page) == []
+    assert axe.shortfalls_in(page, PARTS) == []
     page.keyboard.press("Escape")
     panel.row("m31.fits").dblclick()
     expect(page.locator(".canfar-preview").get_by_role("row").first).to_be_visible()
-    assert shortfalls(page) == []
+    assert axe.shortfalls_in(page, PARTS) == []
     panel.theme("light")

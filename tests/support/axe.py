@@ -22,6 +22,14 @@ async () => (await axe.run(document, {
 """
 
 
+# Elements in a list of their own would be left out, and the whole page taken in their place.
+_RUN_IN: Final = """
+parts => axe.run({ include: [...document.querySelectorAll(parts)] })
+  .then(found => found.violations.flatMap(each => each.nodes.map(
+    node => `${each.id}: ${node.html.slice(0, 160)} (${node.failureSummary})`)))
+"""
+
+
 @cache
 def _source() -> str:
     return SCRIPT.read_text()
@@ -35,4 +43,11 @@ def shortfalls(page: Page) -> list[str]:
         page.evaluate("theme => { document.documentElement.dataset.bsTheme = theme }", theme)
         found += [f"{theme}: {each}" for each in page.evaluate(_RUN)]
     page.evaluate("document.documentElement.dataset.bsTheme = 'light'")
+    return found
+
+
+def shortfalls_in(page: Page, parts: str) -> list[str]:
+    """Give what axe-core finds wrong with parts of a page, by their selector, as the page is."""
+    page.evaluate(_source())
+    found: list[str] = page.evaluate(_RUN_IN, parts)
     return found
