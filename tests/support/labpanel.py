@@ -86,6 +86,10 @@ class Panel:
 
     def open(self, workspace: str = "test") -> None:
         """Load JupyterLab as it is at first, and open the panel."""
+        # What an earlier page had open is kept a moment after that, and would be taken for this
+        # page's: it ends first, and is forgotten then.
+        self.page.goto("about:blank")
+        self.lab.call("DELETE", f"lab/api/workspaces/{workspace}")
         self.page.goto(f"{self.url}lab/workspaces/{workspace}?reset")
         expect(self.page.locator("#jp-main-dock-panel")).to_be_visible()
         self.show()
