@@ -26,7 +26,7 @@ from canfar_spawner.core.backend import (
     Use,
 )
 from canfar_spawner.core.catalogue import Container
-from canfar_spawner.core.errors import NotAllowed, SessionError, StartFailed, Unavailable
+from canfar_spawner.core.errors import NotAllowed, SessionError, StartFailed, Unavailable, listing
 from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.logs import LONGEST, last_of
 from canfar_spawner.core.names import LaunchId, launch_id
@@ -113,12 +113,13 @@ class LocalBackend:
         if not offer.available:
             hint = f" Run: {offer.command}" if offer.command else ""
             raise NotAllowed(f"{offer.reason}{hint}", field="container", code=_offer_code(offer))
-        if plan.version != offer.only_version:
+        here = [version.name for version in offer.narrowed(container).versions]
+        if plan.version not in here:
             raise NotAllowed(
-                f"This machine has {container.title} {offer.only_version} only;"
+                f"This machine has {container.title} {listing(here)} only;"
                 " other versions need a cluster.",
                 field="version",
-                allowed=(offer.only_version,),
+                allowed=here,
                 code="needs_cluster",
             )
         if not (KINDS[plan.kind].interactive or plan.command) and (
