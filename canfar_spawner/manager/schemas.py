@@ -84,6 +84,7 @@ SESSION: Final = shape(
     warning=TEXT,
     shares=COUNT,
     guests=many(TEXT),
+    visitUntil=TIME,
     replicaOf=TEXT,
     replica={"type": "integer", "minimum": 1},
     cores_limit=TEXT,

@@ -169,6 +169,7 @@ class Session(Shown):
             row = {**self.row(record), "enforced": self.manager.backend.enforces_sizes}
             if not visible_to(self.caller, record):
                 row = {key: value for key, value in row.items() if key in FOR_VISITORS}
+                row |= self._visit(record)
             self.tell_json(row)
             return
         record = self.record(session, Action.EXTEND)
@@ -176,6 +177,12 @@ class Session(Shown):
             self.tell(last_lines(await self.manager.jobs.log(record), self._tail()))
             return
         self.tell(wire.events_table(await self._events(record)))
+
+    def _visit(self, record: SessionRecord) -> dict[str, Any]:
+        """Tell a visitor until when she may enter; administrators need no share."""
+        until = {one.name: one.until for one in self.manager.sharing.entrants(record.id)}
+        mine = until.get(self.caller.name)
+        return {"visitUntil": wire.moment(mine)} if mine else {}
 
     def _tail(self) -> int | None:
         text = self.word("tail")

@@ -198,7 +198,8 @@ function Own(shown: Part & { model: SessionModel }): React.ReactElement {
 }
 
 function Visit(shown: Part): React.ReactElement {
-  const { session, trans, commands } = shown;
+  const { session, trans, language, now, commands } = shown;
+  const until = session.visitUntil === undefined ? null : new Date(session.visitUntil);
   return (
     <>
       <Notice kind="info">
@@ -207,6 +208,11 @@ function Visit(shown: Part): React.ReactElement {
           session.owner,
         )}
       </Notice>
+      {until && (
+        <p className="canfar-quiet">
+          {trans.__("You may enter until %1.", words.moment(trans, until, now, language))}
+        </p>
+      )}
       <div className="canfar-row">
         {left(shown)}
         <Button look="quiet" onClick={() => void commands.execute(ids.leave)}>

@@ -17,7 +17,7 @@ export interface Usage {
   cores: number | null;
 }
 
-/** A session; a visitor is told only what has no question mark. */
+/** A session; of what has a question mark, a visitor is told `visitUntil` alone. */
 export interface Session {
   id: string;
   owner: string;
@@ -27,6 +27,8 @@ export interface Session {
   kind: string;
   state: string;
   ends: string;
+  /** Until when a visitor may enter. */
+  visitUntil?: string;
   mode?: string;
   qos?: string;
   enforced?: boolean;

@@ -135,6 +135,7 @@ def test_somebody_is_let_in_by_a_link_and_is_out_when_it_is_revoked(
     open_panel(others_page)
     visit = others_page.get_by_role("region", name="This session")
     expect(visit.get_by_text("This session belongs to ada.")).to_be_visible()
+    expect(visit.get_by_text("You may enter until")).to_be_visible()
     expect(visit.get_by_role("button", name="Leave")).to_be_visible()
     expect(visit.get_by_role("button", name="Extend")).to_have_count(0)
     expect(others_page.locator(".canfar-sharing, .canfar-storage")).to_have_count(0)

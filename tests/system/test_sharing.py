@@ -68,6 +68,9 @@ def test_a_visitor_leaves_nothing_that_acts_for_her(
     seen = calls.manager(ada, "GET", f"session/{shared}", token=hers)
     assert seen.status_code == 200, "a visitor sees whose it is and until when"
     assert seen.json()["userid"] == "ada"
+    (let_in,) = calls.shares(ada, shared)
+    assert seen.json()["visitUntil"] == let_in["until"]
+    assert "visitUntil" not in calls.manager(ada, "GET", f"session/{shared}").json()
     assert "env" not in seen.text
     spec = json.loads((hub.launches()[shared] / "spec.json").read_text())
     own = spec["env"]["JUPYTERHUB_API_TOKEN"]
