@@ -62,9 +62,7 @@ def measure(browser: Browser, hub: Hub, sessions: int, rounds: int) -> Figures:
     url, ready = f"{hub.url}/hub/home", f"({CARDS}) === {sessions}"
     found = Figures(f"home, {sessions} session{'' if sessions == 1 else 's'}")
     with signed_in(browser, hub.url, hub.password) as context:
-        page = context.new_page()
-        found.cold = traffic(page, url, ready)
-        found.warm = traffic(page, url, ready)
+        found.cold, found.warm = traffic(context, url, ready)
     for _ in range(rounds):
         with signed_in(browser, hub.url, hub.password) as context:
             found.seconds.append(interactive(context.new_page(), url, ready))

@@ -19,11 +19,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import yaml
+from counted import counted
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from canfar_spawner.local import environments
@@ -178,15 +181,19 @@ def stock_hub(home: Path, number: int) -> Iterator[tuple[str, str]]:
         process.wait(timeout=60)
 
 
+Traffic = tuple[int, int]
+"""Bytes that came, and requests that were answered over the network."""
+
+
 @dataclass
 class Figures:
     """What was measured of a page."""
 
     title: str
     seconds: list[float] = field(default_factory=list)
-    cold: tuple[int, int] = (0, 0)
+    cold: Traffic = (0, 0)
     """Bytes and requests of a browser that has nothing yet."""
-    warm: tuple[int, int] = (0, 0)
+    warm: Traffic = (0, 0)
 
     def row(self) -> str:
         """Write a line of the table."""
@@ -216,27 +223,39 @@ def interactive(page: Page, url: str, ready: str) -> float:
     return float(page.evaluate(_USED.replace("READY", ready))) / 1000
 
 
-def traffic(page: Page, url: str, ready: str) -> tuple[int, int]:
-    """Open a page and give the bytes that came over the network, and in how many requests."""
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    counted = {"bytes": 0, "requests": 0}
-    cached: set[str] = set()
+def traffic(context: BrowserContext, url: str, ready: str) -> tuple[Traffic, Traffic]:
+    """Give the bytes and requests of a page for a browser that has nothing, and when it comes back.
 
-    def served(event: dict[str, Any]) -> None:
-        cached.add(event["requestId"])
+    The browser is another one, that begins with the cookies of `context` and no files.
+    """
+    parts = urlsplit(url)
+    assert context.browser  # noqa: S101 - for the type checker
+    assert parts.port  # noqa: S101 - the same
+    fresh = context.browser.new_context(viewport={"width": 1280, "height": 900})
+    fresh.add_cookies(context.cookies())  # type: ignore[arg-type]
+    found = []
+    with counted(parts.port) as relay:
+        for _ in range(2):
+            page = fresh.new_page()
+            asked: set[str] = set()
+            kept: set[str] = set()
+            session = fresh.new_cdp_session(page)
+            session.send("Network.enable")
+            for event in ("Network.requestServedFromCache", "Network.responseReceived"):
+                session.on(event, partial(_sort, asked=asked, kept=kept))
+            before = relay.bytes
+            interactive(page, f"{relay.url}{parts.path}", ready)
+            page.wait_for_load_state("networkidle")
+            found.append((relay.bytes - before, len(asked - kept)))
+            page.close()
+    fresh.close()
+    return found[0], found[1]
 
-    def finished(event: dict[str, Any]) -> None:
-        if event["requestId"] not in cached:
-            counted["requests"] += 1
-            counted["bytes"] += int(event["encodedDataLength"])
 
-    session.on("Network.requestServedFromCache", served)
-    session.on("Network.loadingFinished", finished)
-    interactive(page, url, ready)
-    page.wait_for_load_state("networkidle")
-    session.detach()
-    return counted["bytes"], counted["requests"]
+def _sort(event: dict[str, Any], *, asked: set[str], kept: set[str]) -> None:
+    # An event without an answer is that of a request that needed none.
+    from_cache = event.get("response", {"fromDiskCache": True}).get("fromDiskCache")
+    (kept if from_cache else asked).add(event["requestId"])
 
 
 def signed_in(browser: Browser, url: str, password: str) -> BrowserContext:
@@ -281,13 +300,11 @@ def forms(browser: Browser, hub: Hub, number: int, rounds: int, base: Path) -> l
         for turn in range(rounds + 1):
             for figures, page_url, ready, root, secret in asked:
                 with signed_in(browser, root, secret) as context:
-                    page = context.new_page()
                     if turn == 0:
                         # The first turn warms the hubs and counts the bytes.
-                        figures.cold = traffic(page, page_url, ready)
-                        figures.warm = traffic(page, page_url, ready)
+                        figures.cold, figures.warm = traffic(context, page_url, ready)
                     else:
-                        figures.seconds.append(interactive(page, page_url, ready))
+                        figures.seconds.append(interactive(context.new_page(), page_url, ready))
     return [ours, stock]
 
 
