@@ -8,6 +8,7 @@ import binascii
 import json
 import os
 import re
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from canfar_lab.transfers.journal import Journal, directories
 from canfar_lab.transfers.uploads import Body
 
 _LONGEST_WAIT = 30.0
-_GATHER = 1 << 20
+_GATHER = 2 << 20
 """Bytes that are written at once."""
 _DIGEST = re.compile(r"\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*")
 _ID = "[0-9a-f]{12}"
@@ -163,14 +164,13 @@ class Content(TransferHandler):
         except binascii.Error:
             raise Refused("invalid", "The digest in Content-Digest is no base64.") from None
 
-    async def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Take a piece; it is written with others, while the next ones come."""
         if self._body is None:
-            return
+            return None
         self._pieces.append(chunk)
         self._gathered += len(chunk)
-        if self._gathered >= _GATHER:
-            await self._write()
+        return self._write() if self._gathered >= _GATHER else None
 
     async def _write(self) -> None:
         pieces, self._pieces, self._gathered = self._pieces, [], 0

@@ -163,12 +163,11 @@ class Upload:
 
     def take(self, pieces: Sequence[bytes], at: int) -> None:
         """Write what has come."""
-        for piece in pieces:
-            content.write(self.file, piece, at)
-            if self.job.verify and at == self._hashed:
+        content.write_pieces(self.file, pieces, at)
+        if self.job.verify and at == self._hashed:
+            for piece in pieces:
                 self._hash.update(piece)
                 self._hashed += len(piece)
-            at += len(piece)
 
     def cut(self, at: int) -> None:
         """Keep nothing of what came from there on."""

@@ -50,6 +50,8 @@ export class StorageModel implements IDisposable {
   #areasError: Error | null = null;
   /** How full each area and each project is, as far as it was looked at. */
   readonly #usages = new Map<string, Usage>();
+  /** What of that is being found out, which takes a second where it has to be counted. */
+  readonly #counting = new Set<string>();
   #folder: Folder | null = null;
   #search: Search | null = null;
   #look: Look = PLAIN;
@@ -451,8 +453,10 @@ export class StorageModel implements IDisposable {
 
   async #loadUsage(): Promise<void> {
     const whole = this.#whole();
-    if (whole) {
+    // Each more would hold one of the few connections that a browser has, and count all anew.
+    if (whole && !this.#counting.has(whole.key)) {
       const { area, path, key } = whole;
+      this.#counting.add(key);
       try {
         this.#usages.set(key, await this.api.usage({ area, path }));
       } catch {
@@ -465,6 +469,7 @@ export class StorageModel implements IDisposable {
           complete: false,
         });
       }
+      this.#counting.delete(key);
       this.#tell();
     }
   }

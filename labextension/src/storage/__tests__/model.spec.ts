@@ -1,7 +1,7 @@
 import type { StorageApi } from "../api";
 import type { From } from "../folder";
 import { StorageModel, type Remembered } from "../model";
-import type { Area, Entry, Look, Page, Place, Row, Task } from "../shapes";
+import type { Area, Entry, Look, Page, Place, Row, Task, Usage } from "../shapes";
 
 const AREAS: Area[] = [
   {
@@ -33,13 +33,20 @@ class Server {
     "projects/demo": [],
   };
   readonly usages: string[] = [];
+  counted: Promise<Usage> = Promise.resolve({
+    used: 1,
+    limit: 2,
+    free: 1,
+    of: "quota",
+    complete: true,
+  });
 
   get api(): StorageApi {
     return {
       areas: () => Promise.resolve(AREAS),
       usage: (place: Place) => {
         this.usages.push(`${place.area}/${place.path}`);
-        return Promise.resolve({ used: 1, limit: 2, free: 1, of: "quota", complete: true });
+        return this.counted;
       },
       entry: (place: Place): Promise<Entry> =>
         `${place.area}/${place.path}` in this.folders
@@ -168,6 +175,22 @@ describe("StorageModel", () => {
     model.go({ area: "projects", path: "demo" });
     await settled();
     expect(server.usages).toContain("projects/demo");
+    expect(model.usage).toMatchObject({ limit: 2 });
+  });
+
+  it("asks how full an area is once, however long that takes", async () => {
+    await begun();
+    const before = server.usages.length;
+    let answer: (usage: Usage) => void = () => undefined;
+    server.counted = new Promise((resolve) => {
+      answer = resolve;
+    });
+    model.go({ area: "projects", path: "demo" });
+    model.go({ area: "projects", path: "demo" });
+    await settled();
+    expect(server.usages.slice(before)).toEqual(["projects/demo"]);
+    answer({ used: 1, limit: 2, free: 1, of: "quota", complete: true });
+    await settled();
     expect(model.usage).toMatchObject({ limit: 2 });
   });
 
