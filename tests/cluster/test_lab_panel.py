@@ -6,43 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.test_lab_panel import (
-    NAME,
-    SESSION,
-    others_page,
-    panel,
-    test_a_visitor_leaves,
-    test_anybody_can_read_it,
-    test_it_is_stopped_once_that_is_confirmed,
-    test_somebody_is_let_in_by_a_link_and_is_out_when_it_is_revoked,
-    test_the_session_is_told_and_extended,
-    test_what_it_asks_by_itself_is_no_use_of_the_session,
-    test_while_the_platform_is_away_it_says_since_when,
-)
+from tests.browser import test_lab_panel as alike
 from tests.support.cluster_hub import ClusterHub
 from tests.support.lab import Lab, launch_lab
 
-__all__ = [
-    "others_page",
-    "panel",
-    "test_a_visitor_leaves",
-    "test_anybody_can_read_it",
-    "test_it_is_stopped_once_that_is_confirmed",
-    "test_somebody_is_let_in_by_a_link_and_is_out_when_it_is_revoked",
-    "test_the_session_is_told_and_extended",
-    "test_what_it_asks_by_itself_is_no_use_of_the_session",
-    "test_while_the_platform_is_away_it_says_since_when",
-]
-
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.long]
+
+others_page, panel = alike.others_page, alike.panel
+# In their order there: the last one stops the session.
+globals().update({name: each for name, each in vars(alike).items() if name.startswith("test_")})
 
 
 @pytest.fixture(scope="module")
 def lab(hub: ClusterHub) -> Iterator[Lab]:
     """A session of ada's, of a name that is too long for a narrow panel."""
     ada = hub.sign_in("ada")
-    launched = launch_lab(ada, SESSION, container="notebook", name=NAME)
-    hub.run_in(SESSION, "sh", "-c", "yes | head -c 2000 > /scratch/left.txt")
+    launched = launch_lab(ada, alike.SESSION, container="notebook", name=alike.NAME)
+    hub.run_in(alike.SESSION, "sh", "-c", "yes | head -c 2000 > /scratch/left.txt")
     yield launched
-    if ada.server(SESSION) is not None:
-        ada.stop(SESSION)
+    if ada.server(alike.SESSION) is not None:
+        ada.stop(alike.SESSION)
