@@ -14,7 +14,7 @@ from canfar_spawner.core.authority import ACCESS_SCOPE
 from canfar_spawner.core.errors import Invalid, NotYours
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.names import LaunchId, SessionId
-from canfar_spawner.core.status import Reason
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason
 from canfar_spawner.manager.callers import Caller
 from canfar_spawner.manager.identities import HubIdentities
 from canfar_spawner.manager.lifetimes import Scratch
@@ -208,6 +208,7 @@ class Intake:
                     begun=True,
                 )
             )
+            self._told_of(event, Life.STARTING, Phase.ASKED)
         elif record is not None and event.url and not record.url and record.live:
             # It was found running before this was heard.
             await self._registry.change(record.id, url=event.url)
@@ -218,6 +219,7 @@ class Intake:
 
     async def _apply(self, record: SessionRecord, event: SessionEvent) -> None:
         if event.what is What.READY and record.ready is None:
+            self._told_of(event, Life.RUNNING, Phase.READY)
             await self._registry.change(record.id, ready=event.at)
         elif event.what is What.ENDED and record.live:
             await self._registry.end(
@@ -228,6 +230,14 @@ class Intake:
                 detail=event.detail,
                 exit_code=event.exit_code,
             )
+
+    def _told_of(self, event: SessionEvent, life: Life, phase: Phase) -> None:
+        """Take the hub's word for a session until it was looked at: it has just seen it itself."""
+        record = self._registry.by_launch(event.launch)
+        known = self._registry.evidence.get(event.launch, Evidence(life=Life.STARTING))
+        if record is not None and record.live and known.life is Life.STARTING:
+            news = {"life": life, "phase": phase, "seen": event.at}
+            self._registry.evidence[event.launch] = known.model_copy(update=news)
 
     def _activity(self, said: Any) -> None:
         if not isinstance(said, dict):

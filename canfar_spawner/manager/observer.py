@@ -127,7 +127,8 @@ class Observer:
             self._proofs.pop(record.launch, None)
             await self._note(record, _seen(evidence, now))
         await asyncio.gather(*(self._prove(record) for record in missing))
-        self._forget(frozenset(record.launch for record in live))
+        # Those that came meanwhile among them: the hub's word for them counts until the next look.
+        self._forget(frozenset(record.launch for record in self._registry.live()))
 
     def _unknown(self, error: Exception) -> None:
         if not self._away:

@@ -11,7 +11,7 @@ import pytest
 from canfar_spawner.core.errors import Invalid, NotYours
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.plan import SessionPlan
-from canfar_spawner.core.status import Phase, Reason
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason
 from canfar_spawner.manager.hubapi import Caller
 from canfar_spawner.manager.records import SessionRecord
 from tests.core.world import BEN
@@ -73,6 +73,20 @@ async def test_in_any_order_and_twice_it_is_the_same(parts: Parts) -> None:
         found = told(parts.record(plan.session))
         expected = expected or found
         assert found == expected, order
+
+
+async def test_what_the_hub_has_seen_counts_until_the_first_look(parts: Parts) -> None:
+    plan = parts.plan()
+    begun, _, ready, _ = story(parts, plan)
+    await parts.tell(begun)
+    assert parts.registry.evidence_of(parts.record(plan.session)).life is Life.STARTING
+    await parts.tell(ready)
+    assert parts.registry.evidence_of(parts.record(plan.session)).life is Life.RUNNING
+    # What the back end said itself is not overruled.
+    gone = Evidence(life=Life.ENDED, reason=Reason.FINISHED)
+    parts.registry.evidence[plan.launch] = gone
+    await parts.tell(begun, ready)
+    assert parts.registry.evidence_of(parts.record(plan.session)) == gone
 
 
 async def test_an_end_is_written_once(parts: Parts) -> None:
