@@ -277,12 +277,12 @@ def status_of(evidence: Evidence, *, answers: bool) -> Status:
 
 
 def explained(sentence: str, detail: str) -> str:
-    """Give a sentence with what more is known, in brackets before its full stop."""
+    """Give a sentence with what more is known, in brackets."""
     if not detail or detail == sentence:
         return sentence
     if not sentence:
         return detail
-    return f"{sentence.removesuffix('.')} ({detail.removesuffix('.')})."
+    return f"{sentence} ({detail})"
 
 
 def exit_reason(exit_code: int | None, *, out_of_memory: bool, asked_to_stop: bool) -> Reason:

@@ -20,9 +20,8 @@ def _cause(spawner: SessionSpawnerMixin) -> str:
     """Say why a start failed, without the advice that the page gives apart."""
     words = REASONS[spawner.evidence.reason]
     told = (spawner.failure or "").removesuffix(words.advice).strip()
-    begun = words.sentence.removesuffix(".")
-    if begun and told.startswith(begun):
-        return say(words.sentence).removesuffix(".") + told.removeprefix(begun)
+    if words.sentence and told.startswith(words.sentence):
+        return say(words.sentence) + told.removeprefix(words.sentence)
     return told
 
 

@@ -161,7 +161,7 @@ def test_what_failed_says_why_and_what_helps(shown: Any, screenshots: Path) -> N
     page = shown("home.html", home=home(sessions=(), ended=rows, refused=()), opening=False)
     for evidence in ends.values():
         words = REASONS[evidence.reason]
-        expect(page.get_by_text(words.sentence.removesuffix(".")).first).to_be_visible()
+        expect(page.get_by_text(words.sentence).first).to_be_visible()
         expect(page.get_by_text(words.advice).first).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("Launch with 8 GB"))).to_have_count(1)
     expect(page.get_by_role("button", name=re.compile("Launch again"))).to_have_count(len(ends))

@@ -140,15 +140,13 @@ def test_the_words_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("sentence", "detail", "told"),
     [
-        ("It ended.", "exit code 3", "It ended (exit code 3)."),
-        ("It ended.", "The disk is full.", "It ended (The disk is full)."),
+        ("It ended.", "exit code 3", "It ended. (exit code 3)"),
+        ("It ended.", "The disk is full.", "It ended. (The disk is full.)"),
         ("It ended.", "It ended.", "It ended."),
         ("It ended.", "", "It ended."),
         ("", "place 3 of 5", "place 3 of 5"),
         ("", "", ""),
     ],
 )
-def test_more_that_is_known_stands_before_the_full_stop(
-    sentence: str, detail: str, told: str
-) -> None:
+def test_more_that_is_known_stands_in_brackets(sentence: str, detail: str, told: str) -> None:
     assert explained(sentence, detail) == told

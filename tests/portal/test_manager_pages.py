@@ -415,7 +415,7 @@ def test_a_row_says_how_long_is_left_and_why_it_waits() -> None:
 def test_what_ended_says_why_once() -> None:
     over = record(ended=NOW, reason=Reason.PROGRAM_FAILED, detail="exit code 3")
     found = session_row(over, Evidence(life=Life.ENDED), NOW)
-    assert found.reason == "The session's program ended with an error (exit code 3)."
+    assert found.reason == "The session's program ended with an error. (exit code 3)"
     assert found.url == ""
 
 

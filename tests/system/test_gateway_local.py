@@ -232,7 +232,7 @@ def test_a_killed_program_ends_its_session_with_its_exit_code(
     # JupyterHub looks every half minute, and when a session is asked for once more.
     ada.launch("sockete2", container="socketed")
     ended = wait_for(lambda: ada.home().partition(ENDED)[2], "the end to be told")
-    assert "The session's program ended with an error (exit code 137)." in words(ended)
+    assert "The session's program ended with an error. (exit code 137)" in words(ended)
 
 
 def test_a_program_that_fails_says_so_as_others_do(hub: Hub, ada: Visitor) -> None:
