@@ -27,14 +27,17 @@ clean: ## remove environments and built pages; never touches arc/
 
 test: ## everything quick: lint, types, core, hub, browser
 	@$(BUILD) test portal proxy openid carta-frontend client notebook astroml desktop marimo webterminal
+	@$(PYTHON) $(LOCAL) packages
 	@exec $(call IN,test)/python tests/stages.py
 
 test-cluster: ## the tests that need a real Kubernetes, alone; needs root
 	@$(BUILD) test portal proxy openid carta-frontend client notebook astroml desktop marimo webterminal
+	@$(PYTHON) $(LOCAL) packages
 	@exec $(call IN,test)/python tests/stages.py kubernetes cluster
 
 test-long: ## what takes minutes: make test-long PART=…
 	@$(BUILD) test portal proxy openid carta-frontend client notebook astroml desktop marimo webterminal
+	@$(PYTHON) $(LOCAL) packages
 	@PYTHONPATH=. exec $(call IN,test)/python tests/long.py $(PART)
 
 lint: ## format check, lint, types, import rules
@@ -56,6 +59,7 @@ kubectl: ## make -s kubectl ARGS="get pods -A" on that Kubernetes
 
 docs: ## renew the screenshots and generated pages of docs/
 	@$(BUILD) test portal proxy openid carta-frontend client notebook astroml desktop marimo webterminal
+	@$(PYTHON) $(LOCAL) packages
 	@exec $(call IN,test)/python tests/stages.py docs
 
 messages: ## bring the catalogues of languages up to date with the pages

@@ -39,7 +39,15 @@ from canfar_spawner.local.environments import (
     status,
     status_file,
 )
-from canfar_spawner.local.recipes import BuildError, Job, build_environ, make, web_command
+from canfar_spawner.local.recipes import (
+    INSTALL,
+    BuildError,
+    Job,
+    build_environ,
+    make,
+    packages,
+    web_command,
+)
 
 _MEGABYTE = 1_000_000
 _PASSABLE = 0o555
@@ -297,6 +305,38 @@ def clean() -> None:
             shutil.rmtree(cache() / part, ignore_errors=True)
 
 
+def _yarn(*words: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    environ = build_environ()
+    environ["PATH"] = f"{node_directory()}:{environ.get('PATH', '')}"
+    return subprocess.run(
+        web_command(*words),
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        check=False,
+    )
+
+
+def _install_packages() -> None:
+    """Put the packages that checks and tests use in place, unless they are.
+
+    The pages may have been built in another checkout, and taken from the cache.
+
+    Raises
+    ------
+    BuildError
+    """
+    state, wanted = ROOT / "node_modules" / ".yarn-state.yml", ROOT / "yarn.lock"
+    with packages():
+        if state.exists() and state.stat().st_mtime >= wanted.stat().st_mtime:
+            return
+        done = _yarn(*INSTALL, quiet=True)
+        if done.returncode:
+            raise BuildError(f"The packages could not be put in place.\n{done.stdout[-2000:]}")
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
@@ -319,6 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("clean", help="remove everything built")
     finding = commands.add_parser("path", help="print the directory of one")
     finding.add_argument("name", choices=sorted(ENVIRONMENTS))
+    commands.add_parser("packages", help="put what package.json names in place")
     web = commands.add_parser("web", help="run a script of package.json")
     web.add_argument("script")
     arguments = parser.parse_args(argv)
@@ -336,11 +377,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 clean()
             case "path":
                 print(location(arguments.name))  # noqa: T201 - what the command is for
+            case "packages":
+                _install_packages()
             case "web":
-                environ = build_environ()
-                environ["PATH"] = f"{node_directory()}:{environ.get('PATH', '')}"
-                command = web_command("run", arguments.script)
-                return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
+                _install_packages()
+                return _yarn("run", arguments.script).returncode
             case _:
                 raise AssertionError(arguments.command)
     except BuildError as error:

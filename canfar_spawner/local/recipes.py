@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -104,6 +105,10 @@ class Job:
             raise BuildError(f"{Path(command[0]).name} failed; the end of {self.log}:\n  {tail}")
 
 
+INSTALL: Final = ("install", "--immutable")
+"""What yarn is told to put the packages of package.json in place."""
+
+
 def web_command(*words: str) -> list[str]:
     """Give the command that runs yarn, as JupyterLab's builder ships it."""
     found = sorted(location("tools").glob("lib/python*/site-packages/jupyter_builder/yarn.js"))
@@ -167,14 +172,21 @@ def _make_lab(job: Job) -> None:
     shutil.rmtree(job.target / "bin", ignore_errors=True)
 
 
+@contextmanager
+def packages() -> Iterator[None]:
+    """Have the packages of package.json for oneself: pages and panel are built with the same."""
+    place = cache() / "locks" / "packages"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _build_web(job: Job, script: str) -> None:
     """Run a script of package.json, with what it needs."""
     nodes = str(node_directory())
-    # Pages and panel are built with the same packages, which one builder at a time puts in place.
-    place = cache() / "locks" / "packages"
-    with place.open("a") as packages:
-        fcntl.flock(packages, fcntl.LOCK_EX)
-        job.run(web_command("install", "--immutable"), path=nodes)
+    with packages():
+        job.run(web_command(*INSTALL), path=nodes)
         job.run(web_command("run", script), path=nodes)
 
 
