@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from canfar_spawner.core.authority import Action
 from canfar_spawner.core.errors import Invalid, NotAllowed, RequestRefused, SessionError
-from canfar_spawner.core.identity import IdentitySource
 from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.limits import Usage
 from canfar_spawner.core.names import SessionId, new_launch_id, new_session_id
@@ -25,6 +24,7 @@ from canfar_spawner.manager.hubapi import Caller, HubAway, HubClient
 from canfar_spawner.manager.records import SessionRecord
 
 if TYPE_CHECKING:
+    from canfar_spawner.manager.identities import HubIdentities
     from canfar_spawner.manager.jobs import Jobs
     from canfar_spawner.manager.registry import Registry
 
@@ -58,7 +58,7 @@ class Creates:
     hub : HubClient
     jobs : Jobs
     registry : Registry
-    identities : IdentitySource
+    identities : HubIdentities
     policy : callable
         Gives the site's policy.
     late : callable
@@ -76,7 +76,7 @@ class Creates:
         hub: HubClient,
         jobs: Jobs,
         registry: Registry,
-        identities: IdentitySource,
+        identities: HubIdentities,
         policy: Callable[[], SitePolicy],
         late: Late,
         secret: str,
@@ -199,6 +199,7 @@ class Creates:
         self, caller: Caller, request: SessionRequest, session: SessionId
     ) -> SessionId:
         if kind_of(request, self._policy()) is SessionKind.HEADLESS:
+            await self._identities.told_of(caller.name)
             return await self._jobs.create(caller.name, request, by=caller.name, session=session)
         await self._launch(caller, request, session)
         return session

@@ -6,6 +6,8 @@ users also after a restart and while the hub is away.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -21,6 +23,8 @@ from canfar_spawner.manager.store import Store
 
 ABSENT_FOR: Final = timedelta(hours=24)
 """How long a user may be missing at the hub, whose database may be lost, before she is gone."""
+_TOLD_WITHIN: Final = 12.0
+"""Seconds in which a hub that can be reached has told of whoever has just signed in, twice over."""
 _LONGEST: Final = 300
 
 
@@ -61,6 +65,7 @@ class HubIdentities:
         self._named: set[str] = set()
         """Whom it has named so far."""
         self._whole = False
+        self._news = asyncio.Condition()
 
     async def load(self) -> None:
         """Take up what an earlier manager was told."""
@@ -90,6 +95,19 @@ class HubIdentities:
         if known.refusal or known.identity is None:
             raise NotAllowed(known.refusal or "This account cannot be used.", code="refused_user")
         return known.identity
+
+    async def told_of(self, name: str) -> None:
+        """Wait a little for the hub to tell of a user that it has verified and not told of yet.
+
+        That is so in the first seconds of a manager or of an account; a script begins at once.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TOLD_WITHIN), self._news:
+                await self._news.wait_for(lambda: self._told_of(name))
+
+    def _told_of(self, name: str) -> bool:
+        known = self._known.get(name)
+        return known is not None and known.absent is None
 
     def members(self, group: str) -> tuple[str, ...]:
         """Give the users that are in a group, by name."""
@@ -189,6 +207,8 @@ class HubIdentities:
 
     async def _keep(self, news: dict[str, Known]) -> None:
         self._known.update(news)
+        async with self._news:
+            self._news.notify_all()
         self._unwritten |= news
         if not self._unwritten:
             return

@@ -50,7 +50,8 @@ def test_a_session_is_launched_shared_and_stopped(small_hub: Hub, page: Page) ->
     hub = small_hub
     hub.sign_in("ben")
     page.goto(f"{hub.url}/hub/login")
-    # The page puts the focus where one begins to write.
+    # The page puts the focus where one begins to write, a moment after it is there.
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type("ada")
     tab_to(page, "Password")
     page.keyboard.type(hub.password)

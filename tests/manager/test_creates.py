@@ -125,6 +125,17 @@ async def test_a_session_goes_to_the_hub_and_a_job_does_not(parts: Parts, desk: 
     assert not record.interactive
 
 
+async def test_a_job_waits_for_the_hub_to_tell_whose_it_is(parts: Parts, desk: Desk) -> None:
+    job = asyncio.ensure_future(desk.creates.create(caller("zoe"), JOB))
+    await asyncio.sleep(0)
+    assert not job.done()
+    zoe = ADA.model_copy(update={"name": "zoe", "uid": 4711})
+    await parts.tell(identities=[zoe])
+    record = parts.registry.get(await job)
+    assert record is not None
+    assert record.plan.identity.uid == 4711
+
+
 async def test_values_of_variables_reach_the_hub_and_no_record(parts: Parts, desk: Desk) -> None:
     session = await desk.creates.create(caller(), {**NOTEBOOK, "env": {"A": "canary-value"}})
     assert desk.hub.asked[0]["env"] == {"A": "canary-value"}
