@@ -13,16 +13,10 @@ import sys
 import time
 from typing import Final
 
-from tornado.httpserver import HTTPServer
-
 from canfar_spawner.gateway.server import Gateway
 from canfar_spawner.gateway.settings import Settings
 
 _SET_DUMPABLE: Final = 4
-_PIECE: Final = 512 * 1024
-"""Bytes of an upload that are had at one time; half of it costs a third more time of the processor."""
-_LONGEST_HEADERS: Final = 64 * 1024
-_ANY_SIZE: Final = 2**62
 _BAD_USAGE: Final = 2
 _END_WITHIN: Final = 2.0
 
@@ -69,22 +63,14 @@ async def serve(settings: Settings, log: logging.Logger) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     gateway = Gateway(settings, log)
-    server = HTTPServer(
-        gateway,
-        chunk_size=_PIECE,
-        max_body_size=_ANY_SIZE,
-        max_buffer_size=4 * _PIECE,
-        max_header_size=_LONGEST_HEADERS,
-        idle_connection_timeout=3600,
-    )
-    server.listen(settings.port, settings.address)
+    server = await gateway.listen(settings.address, settings.port)
     # What was imported stays; the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     tasks = gateway.begin()
     log.info("Listening on port %d for %s", settings.port, settings.prefix)
     await over.wait()
-    server.stop()
+    server.close()
     # What passes through may be stuck, on a side that takes nothing: nobody waits for that.
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()

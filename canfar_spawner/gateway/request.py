@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import http.client
-from typing import Any, Final
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
-from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPHeaders
 
 from canfar_spawner.gateway.origins import scheme_of
+
+if TYPE_CHECKING:
+    from canfar_spawner.gateway.connection import Connection
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
@@ -17,6 +22,57 @@ _OWN: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
 }
+_FIRST_LINE: Final = re.compile(rb"(GET|HEAD) (/[!-~]*) HTTP/1\.1")
+_MOST_HEADS: Final = 64
+_LONGEST_HEAD: Final = 8192
+
+
+class Head:
+    """The headers of a request, and what was found out from them alone.
+
+    Parameters
+    ----------
+    headers : HTTPHeaders
+    """
+
+    __slots__ = ("headers", "memory")
+
+    def __init__(self, headers: HTTPHeaders) -> None:
+        self.headers = headers
+        self.memory: dict[Any, Any] = {}
+        """By whoever found it; it holds for every GET and HEAD with these very headers."""
+
+
+class Heads:
+    """Headers that came lately, by their bytes: a page asks again and again with the same ones.
+
+    Only those of whole requests without a body are kept, so that whatever begins with a first line
+    and goes on with these bytes, and no more, is one such request too.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Head] = OrderedDict()
+
+    def again(self, data: bytes) -> tuple[str, str, Head] | None:
+        """Give method, target and headers of what has come, if they are known."""
+        if len(data) > _LONGEST_HEAD:
+            return None
+        end = data.find(b"\r\n")
+        head = self._known.get(data[end:])
+        if head is None:
+            return None
+        first = _FIRST_LINE.fullmatch(data, 0, end)
+        return None if first is None else (first[1].decode(), first[2].decode(), head)
+
+    def keep(self, data: bytes, head: Head) -> None:
+        """Keep the headers of a whole request without a body, which is all that came."""
+        if len(data) > _LONGEST_HEAD:
+            return
+        end = data.find(b"\r\n")
+        if _FIRST_LINE.fullmatch(data, 0, end):
+            self._known[data[end:]] = head
+            if len(self._known) > _MOST_HEADS:
+                self._known.popitem(last=False)
 
 
 class Request:
@@ -24,31 +80,45 @@ class Request:
 
     Parameters
     ----------
-    start_line : RequestStartLine
-    headers : HTTPHeaders
-    connection : HTTP1Connection
+    method : str
+    target : str
+        Path and query as they came.
+    head : Head
+    connection : Connection
     """
 
     __slots__ = (
+        "chunked",
         "closes",
         "connection",
+        "head",
         "headers",
+        "length",
         "method",
+        "old",
         "path",
-        "protocol",
         "query",
         "remote_ip",
+        "upgrades",
     )
 
-    def __init__(self, start_line: RequestStartLine, headers: HTTPHeaders, connection: Any) -> None:
-        self.method: str = start_line.method
-        self.path, _, self.query = start_line.path.partition("?")
-        self.headers = headers
-        self.connection = connection
+    def __init__(self, method: str, target: str, head: Head, connection: Connection) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition("?")
+        self.head = head
+        self.headers = head.headers
+        self.connection: Any = connection
+        self.remote_ip = connection.remote_ip
         self.closes = False
-        context = connection.context
-        self.remote_ip: str = getattr(context, "remote_ip", "")
-        self.protocol: str = getattr(context, "protocol", "http")
+        """Whether the connection ends with the gateway's own answer."""
+        self.old = False
+        """Whether the client speaks HTTP/1.0."""
+        self.upgrades = False
+        """Whether the client goes on in another protocol if it may."""
+        self.length: int | None = None
+        """Bytes of its body, None where it has none or they are not known."""
+        self.chunked = False
+        """Whether a body follows of whatever length."""
 
     @property
     def host(self) -> str:
@@ -58,7 +128,7 @@ class Request:
     @property
     def scheme(self) -> str:
         """The scheme that the client sees, as the proxies in front tell."""
-        return scheme_of(self.headers) or self.protocol
+        return scheme_of(self.headers) or "http"
 
     @property
     def target(self) -> str:
@@ -80,14 +150,14 @@ class Request:
 
     def has_body(self) -> bool:
         """Say whether a body follows."""
-        return "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
+        return self.chunked or self.length is not None
 
     def is_websocket(self) -> bool:
         """Say whether it asks for a WebSocket."""
         return (
-            self.method == "GET"
+            self.upgrades
+            and self.method == "GET"
             and self.headers.get("Upgrade", "").lower() == "websocket"
-            and "upgrade" in self.headers.get("Connection", "").lower()
         )
 
     def below(self, prefix: str) -> str | None:
@@ -130,16 +200,18 @@ def answer(
     headers : dict of str
         More, and in place of those that keep answers out of caches.
     """
-    found = HTTPHeaders({**_OWN, "Content-Length": str(len(body))})
+    found = {**_OWN, "Content-Length": str(len(body))}
     if content_type:
         found["Content-Type"] = content_type
-    for name, value in (headers or {}).items():
-        found[name] = value
-    if request.closes:
-        found["Connection"] = "close"
-    start = ResponseStartLine("HTTP/1.1", status, http.client.responses.get(status, ""))
-    connection = request.connection
-    connection.write_headers(start, found, body if request.method != "HEAD" else None)
+    found |= headers or {}
+    connection: Connection = request.connection
+    connection.begin(
+        status,
+        http.client.responses.get(status, ""),
+        found.items(),
+        body if request.method != "HEAD" else b"",
+        closes=request.closes,
+    )
     connection.finish()
 
 

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+import weakref
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
-import aiohttp
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-)
 from tornado.iostream import IOStream, StreamClosedError
-from typing_extensions import override
 
 from canfar_spawner.core.kinds import Transport
 from canfar_spawner.gateway import stream
 from canfar_spawner.gateway.activity import Activity, Telling
 from canfar_spawner.gateway.auth import CALLBACK, Entrance, Guest, Refused
-from canfar_spawner.gateway.pages import HUB_AWAY, SILENT, Pages
+from canfar_spawner.gateway.connection import Connection
+from canfar_spawner.gateway.pages import HUB_AWAY, Pages
+from canfar_spawner.gateway.passing import Passing
 from canfar_spawner.gateway.readiness import Readiness
-from canfar_spawner.gateway.request import Request, redirect, refuse
+from canfar_spawner.gateway.request import Heads, Request, redirect, refuse
 from canfar_spawner.gateway.rewriting import Rewriting, secret_header
 from canfar_spawner.gateway.settings import Settings
 from canfar_spawner.gateway.tokens import HubAway, Tokens
-from canfar_spawner.gateway.upstream import Body, Unreachable, Upstream, name_of
+from canfar_spawner.gateway.upstream import Upstream, name_of
 from canfar_spawner.gateway.visitors import Door
 from canfar_spawner.gateway.websocket import relay
 
@@ -39,9 +31,11 @@ _ECHOING: Final = frozenset({"TRACE", "CONNECT"})
 """Methods that would show what the gateway alone tells the application, or lead past it."""
 PROBE: Final = "api"
 """Where the hub asks whether the session answers."""
+_QUEUE: Final = 1024
+"""Connections that may wait to be taken."""
 
 
-class Gateway(HTTPServerConnectionDelegate):
+class Gateway:
     """One session's gateway.
 
     Parameters
@@ -70,16 +64,26 @@ class Gateway(HTTPServerConnectionDelegate):
         self.readiness = Readiness(session, self.upstream, log)
         self.activity = Activity()
         self.door = Door(self.entrance, tokens, session.owner, log, self._moved)
+        self._heads = Heads()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.telling = Telling(settings, self.activity, self.door.visitors.here, log)
 
     def _moved(self) -> None:
         self.telling.hurry()
 
-    @override
-    def start_request(
-        self, server_conn: object, request_conn: HTTPConnection
-    ) -> HTTPMessageDelegate:
-        return Exchange(self, request_conn)
+    def connection(self) -> Connection:
+        """Take a client's connection."""
+        found = Connection(self._exchange, self._heads)
+        self._connections.add(found)
+        return found
+
+    def _exchange(self, request: Request) -> Exchange:
+        return Exchange(self, request)
+
+    async def listen(self, address: str, port: int) -> asyncio.Server:
+        """Begin to take connections."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self.connection, address, port, backlog=_QUEUE)
 
     def begin(self) -> list[asyncio.Task[None]]:
         """Begin what goes on beside the requests."""
@@ -95,83 +99,99 @@ class Gateway(HTTPServerConnectionDelegate):
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self.upstream.close()
+        for connection in list(self._connections):
+            connection.abort()
+        self.upstream.close()
         await self.telling.close()
 
 
-class Exchange(HTTPMessageDelegate):
+class Exchange:
     """One request and its answer.
 
     Parameters
     ----------
     gateway : Gateway
-    connection : HTTPConnection
+    request : Request
     """
 
-    def __init__(self, gateway: Gateway, connection: HTTPConnection) -> None:
+    def __init__(self, gateway: Gateway, request: Request) -> None:
         self._gateway = gateway
-        self._connection: Any = connection
-        self.request: Request
+        self.request = request
         self.token = ""
         self.known = False
-        self._body: Body | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._early = False
-        """Whether it is answered before all of it has been read."""
         self._finished = False
+        """Whether it is over, for whoever looks for what visitors have open."""
+        self._task: asyncio.Task[None] | None = None
+        self._passing: Passing | None = None
 
-    # What tornado calls.
+    # What the connection calls.
 
-    @override
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        assert isinstance(start_line, RequestStartLine)  # noqa: S101 - tornado's types say either
-        self.request = Request(start_line, headers, self._connection)
-        # A connection can be had for a WebSocket, and a body be left unread, at this moment alone;
-        # whatever is answered now ends the connection.
-        self._early = self.request.has_body() or self.request.is_websocket()
-        self.request.closes = self._early
-        return self._run() if self._early else None
+    def serve(self) -> None:
+        """Answer: at once where everything is known, and as soon as it is otherwise."""
+        try:
+            if self._at_once():
+                self._finished = self._passing is None
+            else:
+                self._task = asyncio.ensure_future(self._run())
+        except Exception:
+            self._gateway.log.exception("A request could not be answered")
+            self.request.connection.abort()
 
-    @override
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._body.put(chunk) if self._body is not None else None
+    def body_piece(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        if self._passing is not None:
+            self._passing.body_piece(piece)
 
-    @override
-    def finish(self) -> None:
-        if self._body is not None:
-            self._body.end()
-        elif not self._early:
-            self._task = asyncio.ensure_future(self._run())
-            self._connection.set_close_callback(self.on_connection_close)
+    def body_ends(self) -> None:
+        """See that there is no more of the body."""
+        if self._passing is not None:
+            self._passing.body_ends()
 
-    @override
-    def on_connection_close(self) -> None:
+    def client_slow(self, *, slow: bool) -> None:
+        """See that the client takes nothing more for now, or something again."""
+        if self._passing is not None:
+            self._passing.client_slow(slow=slow)
+
+    def client_gone(self) -> None:
+        """See that nobody waits for the answer any more."""
         self._finished = True
-        if self._body is not None:
-            self._body.close()
         if self._task is not None:
             self._task.cancel()
+        if self._passing is not None:
+            self._passing.drop()
 
     # What answers.
+
+    def _at_once(self) -> bool:
+        """Pass the owner's request on, if nobody needs to be asked."""
+        gateway = self._gateway
+        rest = self.request.below(gateway.settings.prefix)
+        if rest is None or rest in (PROBE, CALLBACK) or self.request.upgrades:
+            return False
+        guest = gateway.door.owner(self)
+        if guest is None:
+            return False
+        self._for_guest(guest, rest)
+        return True
 
     async def _run(self) -> None:
         try:
             await self._answer()
         except (StreamClosedError, asyncio.CancelledError):
-            self._connection.close()
+            self.request.connection.abort()
         except Exception:
             self._gateway.log.exception("A request could not be answered")
-            self._connection.close()
+            self.request.connection.abort()
         finally:
-            if self._task is None or not self._early:
+            if self._passing is None:
                 self._finished = True
 
     async def _answer(self) -> None:
         gateway, request = self._gateway, self.request
         prefix = gateway.settings.prefix
         rest = request.below(prefix)
+        # Whatever the gateway answers by itself ends a connection on which more is to come.
+        request.closes = request.closes or request.connection.unread
         if rest is None:
             if f"{request.path}/" == prefix:
                 redirect(request, prefix + (f"?{request.query}" if request.query else ""))
@@ -192,7 +212,11 @@ class Exchange(HTTPMessageDelegate):
         except HubAway:
             gateway.pages.tell(request, 503, HUB_AWAY, {"Retry-After": "2"})
             return
-        await self._for_guest(guest, rest)
+        # Before the start page: CARTA's page opens its connection at the session's very address.
+        if request.is_websocket() and gateway.readiness.ready:
+            await self._websocket(guest, rest)
+        else:
+            self._for_guest(guest, rest)
 
     def _turned_away(self, refused: Refused) -> None:
         request = self.request
@@ -208,16 +232,12 @@ class Exchange(HTTPMessageDelegate):
         except Refused as refused:
             self._gateway.pages.tell(self.request, refused.status, refused.sentence)
 
-    async def _for_guest(self, guest: Guest, rest: str) -> None:
+    def _for_guest(self, guest: Guest, rest: str) -> None:
         gateway, request = self._gateway, self.request
         if not gateway.readiness.ready:
             gateway.pages.wait(request, late=gateway.readiness.late)
             return
         session = gateway.settings.session
-        # Before the start page: CARTA's page opens its connection at the session's very address.
-        if request.is_websocket():
-            await self._websocket(guest, rest)
-            return
         if rest == "" and not request.query and request.method == "GET" and session.start != "/":
             gateway.activity.used()
             redirect(request, gateway.settings.prefix + session.start.lstrip("/"))
@@ -231,71 +251,31 @@ class Exchange(HTTPMessageDelegate):
             gateway.pages.tell(request, 405, "This method is not passed on.")
             return
         gateway.activity.asked(request)
-        if not self._early:
-            await self._pass_on(guest, rest)
-            return
-        self._body = Body()
-        self._task = asyncio.ensure_future(self._pass_on(guest, rest))
-        self._connection.set_close_callback(self.on_connection_close)
-        # While a body waits for the application, nobody else looks whether the client is there.
-        self._connection.stream.set_close_callback(self.on_connection_close)
+        self._passing = Passing(request, gateway.upstream, gateway.pages, gateway.log, self._passed)
+        self._passing.begin(rest, keeps_authorization=guest.keeps_authorization)
+
+    def _passed(self) -> None:
+        self._finished = True
+        self._passing = None
 
     async def _websocket(self, guest: Guest, rest: str) -> None:
         gateway = self._gateway
-        streams = gateway.settings.session.transport is Transport.STREAM
-        if streams and rest != stream.ADDRESS:
-            refuse(self.request, 404, NOTHING)
-            return
-        # The connection is tornado's until the application has agreed, and nobody's afterwards.
-        agreed = asyncio.Event()
+        used = gateway.activity.used
 
         def taken(connection: IOStream) -> None:
             # Where visitors are cut off, it is looked for here.
-            self.request.connection = SimpleNamespace(stream=connection)
-            agreed.set()
+            self.request.connection = SimpleNamespace(stream=connection, abort=connection.close)
 
-        async def until_over() -> None:
-            used = gateway.activity.used
-            try:
-                if streams:
-                    await stream.show(self.request, gateway.upstream, taken=taken, used=used)
-                else:
-                    await relay(
-                        self.request,
-                        rest,
-                        gateway.upstream,
-                        keeps_authorization=guest.keeps_authorization,
-                        taken=taken,
-                        used=used,
-                    )
-            except StreamClosedError:
-                pass
-            except Exception:
-                gateway.log.exception("A WebSocket broke")
-            finally:
-                self._finished = True
-                agreed.set()
-
-        self._task = asyncio.ensure_future(until_over())
-        await agreed.wait()
-
-    async def _pass_on(self, guest: Guest, rest: str) -> None:
-        request = self.request
-        try:
-            await self._gateway.upstream.exchange(
-                request, rest, self._body, keeps_authorization=guest.keeps_authorization
+        if gateway.settings.session.transport is not Transport.STREAM:
+            await relay(
+                self.request,
+                rest,
+                gateway.upstream,
+                keeps_authorization=guest.keeps_authorization,
+                taken=taken,
+                used=used,
             )
-        except Unreachable:
-            self._gateway.pages.tell(request, 502, SILENT)
-        except (StreamClosedError, asyncio.CancelledError):
-            self._connection.close()
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            # The application broke off in the middle: so does the answer.
-            self._connection.close()
-        except Exception:
-            self._gateway.log.exception("A request could not be passed on")
-            self._connection.close()
-        finally:
-            self._finished = True
-            if self._body is not None:
-                self._body.close()
+        elif rest == stream.ADDRESS:
+            await stream.show(self.request, gateway.upstream, taken=taken, used=used)
+        else:
+            refuse(self.request, 404, NOTHING)

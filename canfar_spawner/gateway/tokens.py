@@ -34,8 +34,12 @@ class Answer:
 
     model: dict[str, Any] | None
     at: float
-    used: float
     tried: float = 0.0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it counts without another question."""
+        return time.monotonic() < max(self.at + KNOWN_FOR, self.tried + _AGAIN_AFTER)
 
 
 class _Answers:
@@ -100,6 +104,13 @@ class Tokens:
         """Say whether somebody may come into this session."""
         return bool(self.check_scopes(self.access_scopes, model))
 
+    def known(self, token: str) -> Answer | None:
+        """Give what the hub said of a token, as long as it need not be asked again."""
+        found = self.cache.values.get(f"token::{key_of(token)}")
+        if found is None or not found.fresh:
+            return None
+        return found
+
     async def user_for_token(
         self, token: str, *, use_cache: bool = True, sync: bool = False
     ) -> dict[str, Any] | None:
@@ -114,10 +125,8 @@ class Tokens:
         key = f"token::{key_of(token)}"
         now = time.monotonic()
         known = self.cache.values.get(key) if use_cache else None
-        if known is not None:
-            known.used = now
-            if now - max(known.at + KNOWN_FOR, known.tried + _AGAIN_AFTER) < 0:
-                return known.model
+        if known is not None and known.fresh:
+            return known.model
         try:
             return await self._asked(key, token)
         except HubAway:
@@ -152,7 +161,7 @@ class Tokens:
         if self._away:
             self._away = False
             self._log.info("The hub says again who is who")
-        self.cache.values[key] = Answer(model, asked, asked)
+        self.cache.values[key] = Answer(model, asked)
         self.cache.values.move_to_end(key)
         while len(self.cache.values) > _MOST:
             self.cache.values.popitem(last=False)

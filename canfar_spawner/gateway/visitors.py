@@ -16,7 +16,7 @@ from canfar_lab.visitors import (
     cut,
 )
 
-from canfar_spawner.gateway.auth import CLOSED, SIGN_IN, Entrance, Guest
+from canfar_spawner.gateway.auth import CLOSED, SIGN_IN, Entrance, Guest, Refused
 from canfar_spawner.gateway.request import Request
 from canfar_spawner.gateway.tokens import HubAway, Tokens
 
@@ -101,6 +101,43 @@ class Door:
             known = known or visit.known
         raise CLOSED if known else SIGN_IN
 
+    def owner(self, visit: Visit) -> Guest | None:
+        """Say that it is the owner, if that is known without asking anybody.
+
+        Who does not come in, and why, is for `enter` to say.
+        """
+        request = visit.request
+        memory = request.head.memory
+        # Of a GET or HEAD with the very same headers, the same is true.
+        token = memory.get("token") if request.method in ("GET", "HEAD") else None
+        if token is None:
+            try:
+                shown, cookie = self._entrance.credentials(request)
+            except Refused:
+                return None
+            token = "" if shown and cookie else cookie or shown
+            memory["token"], memory["by cookie"] = token, bool(cookie)
+        answer = self._tokens.known(token) if token else None
+        if answer is None or answer.model is None or not self._is_owner(answer.model):
+            return None
+        if not self._tokens.opens(answer.model):
+            return None
+        visit.token = token
+        visit.known = True
+        self._note(visit)
+        by_cookie: bool = memory["by cookie"]
+        return Guest(name=self._owner, by_cookie=by_cookie, keeps_authorization=by_cookie)
+
+    def _is_owner(self, model: dict[str, Any]) -> bool:
+        return model.get("kind") == "user" and model.get("name") == self._owner
+
+    def _note(self, visit: Visit) -> None:
+        """Keep in mind what the owner has open."""
+        opened = self._owners.get(visit.token)
+        if opened is None:
+            opened = self._owners[visit.token] = weakref.WeakSet()
+        opened.add(visit)
+
     async def get_user(self, visit: Visit) -> _User | None:
         """Ask the hub about a visit's token; `Visitors` looks on."""
         model = await self._tokens.user_for_token(visit.token)
@@ -109,8 +146,8 @@ class Door:
         visit.known = True
         if not self._tokens.opens(model):
             return None
-        if model.get("kind") == "user" and model.get("name") == self._owner:
-            self._owners.setdefault(visit.token, weakref.WeakSet()).add(visit)
+        if self._is_owner(model):
+            self._note(visit)
         return _User(model)
 
     async def watch(self) -> None:

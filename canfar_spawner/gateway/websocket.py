@@ -139,6 +139,9 @@ async def relay(
         there.close()
         refuse(request, 502, "The application does not answer.")
         return
+    except asyncio.CancelledError:
+        there.close()
+        raise
     first, _, lines = head.decode("latin1").partition("\r\n")
     status = first.split(" ")[1] if first.count(" ") else ""
     if status != "101":

@@ -304,8 +304,7 @@ async def test_an_application_that_went_is_said_to_be_silent(tmp_path: Path) -> 
     async with inside(tmp_path, ROUTES) as found:
         await ready(found)
         (tmp_path / "app.sock").unlink()
-        await found.gateway.upstream.session.connector.close()  # type: ignore[union-attr]
-        found.gateway.upstream._session = None
+        found.gateway.upstream.close()
         status, _, body = await found.ask("x")
         assert status == 502
         assert b"does not answer" in body

@@ -27,7 +27,7 @@ from canfar_spawner.manager.hubapi import Caller, HubAway
 from canfar_spawner.manager.kept import RefusalBook
 from canfar_spawner.manager.records import SessionRecord
 from canfar_spawner.manager.refusals import Refusals
-from tests.core.world import plan
+from tests.core.world import ADA, plan
 from tests.manager.parts import LOG, Parts
 
 NOTEBOOK = {"container": "astroml"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,16 +179,14 @@ async def inside(
             "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1",
         }
         gateway = Gateway(Settings.take(environ), logging.getLogger("gateway-inside"))
-        server = HTTPServer(gateway, max_body_size=2**62)
-        ours = bind_sockets(0, "127.0.0.1", socket.AF_INET)
-        server.add_sockets(ours)
-        stack.callback(server.stop)
+        server = await gateway.listen("127.0.0.1", 0)
+        stack.callback(server.close)
         client = await stack.enter_async_context(
             aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         )
         tasks = gateway.begin()
         try:
-            yield Inside(gateway, hub, ours[0].getsockname()[1], client)
+            yield Inside(gateway, hub, server.sockets[0].getsockname()[1], client)
         finally:
             for task in tasks:
                 task.cancel()
