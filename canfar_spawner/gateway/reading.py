@@ -130,7 +130,8 @@ class Reader:
         return data[len(piece) :]
 
     def _feed(self, data: bytes) -> None:
-        alone = not (self._within or self._reading)
+        body = self._reading is not None
+        alone = not (body or self._within)
         before = len(self.waiting)
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
@@ -148,13 +149,15 @@ class Reader:
                 self._left = message.request.length - sum(map(len, message.pieces))
                 self._parser = None
         elif self._within:
-            self._size += len(data)
+            # Where another one ends in the same piece, most of it is that one's.
+            ended = body or len(self.waiting) > before
+            self._size = 0 if ended else self._size + len(data)
             if self._size > LONGEST_HEADERS:
                 self.over = True
                 raise Unreadable
         elif alone and len(self.waiting) == before + 1 and data.endswith(b"\r\n\r\n"):
             only = self.waiting[-1]
-            if only.keep and not only.request.old and not only.request.has_body():
+            if only.keep and not only.request.has_body():
                 self._heads.keep(data, only.request.head)
 
     def _upgrade(self, rest: bytes) -> None:

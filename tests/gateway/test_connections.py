@@ -1,0 +1,367 @@
+"""Connections to clients and to the application: how they are kept, ended and shared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from canfar_spawner.gateway.channel import Answer, Channel
+from canfar_spawner.gateway.connection import AHEAD
+from tests.support.gateway_inside import PREFIX, Inside, inside
+from tests.support.hub import DEADLINE
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+Serve = Callable[[bytes, Reader, Writer], Awaitable[bool]]
+"""Answers one request of these headers; says whether the connection stays."""
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - others change what it looks at
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def before(place: Path, serve: Serve, **changes: object) -> AsyncIterator[Inside]:
+    """Have a gateway before an application of these bytes."""
+    writers: set[Writer] = set()
+
+    async def connected(reader: Reader, writer: Writer) -> None:
+        writers.add(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"GET /ready "):
+                    writer.write(OK)
+                elif not await serve(head, reader, writer):
+                    break
+        writer.close()
+        writers.discard(writer)
+
+    path = str(place / "bytes.sock")
+    server = await asyncio.start_unix_server(connected, path, limit=1 << 20)
+    told = {"listening": {"socket": path}, "ready_path": "/ready", **changes}
+    async with server, inside(place, None, **told) as found:
+        await until(lambda: found.gateway.readiness.ready)
+        async with asyncio.timeout(DEADLINE):
+            yield found
+        for writer in writers:
+            writer.close()
+
+
+class Client:
+    """A client that says what it likes."""
+
+    def __init__(self, reader: Reader, writer: Writer) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def ask(self, method: str, path: str, *lines: str, version: str = "1.1") -> None:
+        """Send a request of the owner's, as far as its headers."""
+        head = [
+            f"{method} {PREFIX}{path} HTTP/{version}",
+            "Host: h",
+            "Authorization: Bearer owners",
+            *lines,
+        ]
+        self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
+
+    async def head(self) -> bytes:
+        """Read the headers of an answer."""
+        return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def answer(self) -> bytes:
+        """Read an answer of known length, and give its body."""
+        head = await self.head()
+        (length,) = (
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length:")
+        )
+        return await self.reader.readexactly(length)
+
+
+@contextlib.asynccontextmanager
+async def client(found: Inside, *, receive: int = 0) -> AsyncIterator[Client]:
+    sock = socket.socket()
+    if receive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    sock.settimeout(0)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", found.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=receive or 1 << 16)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+def target(head: bytes) -> str:
+    return head.split(b" ")[1].decode()
+
+
+async def says_target(head: bytes, _: Reader, writer: Writer) -> bool:
+    said = target(head).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+    return True
+
+
+async def test_what_is_asked_at_once_is_answered_in_turn(tmp_path: Path) -> None:
+    """Also where the gateway answers by itself, and where a body is between."""
+    bodies = []
+
+    async def serve(head: bytes, reader: Reader, writer: Writer) -> bool:
+        if head.startswith(b"POST"):
+            # As it came: five bytes, or a last chunk of nothing.
+            bodies.append(await reader.readexactly(5))
+        return await says_target(head, reader, writer)
+
+    async with before(tmp_path, serve) as found, client(found) as one:
+        for number in range(50):
+            one.ask("GET", f"{number}")
+            one.ask("GET", "oauth_callback")
+            one.ask("POST", f"{number}", "Content-Length: 5")
+            one.writer.write(b"abcde")
+            one.ask("POST", f"{number}", "Transfer-Encoding: chunked")
+            one.writer.write(b"0\r\n\r\n")
+        for number in range(50):
+            assert await one.answer() == f"/{number}".encode()
+            assert b"Signing in did not work" in await one.answer()
+            assert await one.answer() == f"/{number}".encode()
+            assert await one.answer() == f"/{number}".encode()
+    assert bodies == [b"abcde", b"0\r\n\r\n"] * 50
+
+
+async def test_whoever_does_not_take_answers_gets_no_more_of_them(tmp_path: Path) -> None:
+    asked = []
+    size = 1 << 20
+
+    async def serve(head: bytes, _: Reader, writer: Writer) -> bool:
+        asked.append(target(head))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        writer.write(bytes(size))
+        await writer.drain()
+        return True
+
+    async with before(tmp_path, serve) as found, client(found, receive=4096) as one:
+        for number in range(100):
+            one.ask("GET", str(number))
+        before_that = -1
+        while before_that != len(asked):
+            before_that = len(asked)
+            await asyncio.sleep(0.3)
+        assert 0 < len(asked) < 100
+        for _ in range(100):
+            assert len(await one.answer()) == size
+        assert len(asked) == 100
+
+
+async def test_the_gateways_own_answers_wait_too(tmp_path: Path) -> None:
+    async with before(tmp_path, says_target) as found, client(found, receive=4096) as one:
+        for _ in range(30_000):
+            one.ask("GET", "oauth_callback")
+        await until(lambda: any(each._slow for each in found.gateway._connections))
+        (connection,) = (each for each in found.gateway._connections if each._slow)
+        # It would go on meanwhile.
+        await asyncio.sleep(1)
+        assert connection._transport.get_write_buffer_size() < 2 * AHEAD
+        for _ in range(30_000):
+            await one.answer()
+
+
+async def test_a_connection_whose_client_was_slow_is_used_again() -> None:
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    free: list[Channel] = []
+    _, channel = await loop.create_connection(lambda: Channel(free.append), sock=here)
+    with there:
+        for _ in range(2):
+            told: list[object] = []
+            channel.ask(Told(told), b"GET / HTTP/1.1\r\n\r\n", head=False, body=False, framed=False)
+            # It is said to be slow when all has come already.
+            channel.slow(slow=True)
+            channel.data_received(OK)
+            assert told == [(200, b"ok", True)]
+        assert free == [channel, channel]
+        there.send(b"not asked for")
+        await until(lambda: not channel.usable)
+
+
+class Told:
+    """Wants an answer, and keeps it."""
+
+    def __init__(self, told: list[object]) -> None:
+        self.told = told
+
+    def answer_begins(self, answer: Answer, first: bytes, *, whole: bool) -> None:
+        self.told.append((answer.status, first, whole))
+
+    def answer_piece(self, piece: bytes) -> None:
+        self.told.append(piece)
+
+    def answer_ends(self) -> None:
+        self.told.append("end")
+
+    def answer_fails(self) -> None:
+        self.told.append("fails")
+
+    def application_slow(self, *, slow: bool) -> None:
+        self.told.append(slow)
+
+
+async def test_a_body_is_sent_when_the_gateway_says_so(tmp_path: Path) -> None:
+    async def serve(head: bytes, reader: Reader, writer: Writer) -> bool:
+        assert b"expect" not in head.lower()
+        body = await reader.readexactly(3)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body)
+        return True
+
+    async with before(tmp_path, serve) as found:
+        async with client(found) as one:
+            one.ask("POST", "x", "Content-Length: 3", "Expect: 100-continue")
+            assert (await one.head()).startswith(b"HTTP/1.1 100 ")
+            one.writer.write(b"abc")
+            assert await one.answer() == b"abc"
+        async with client(found) as one:
+            one.writer.write(f"POST {PREFIX}x HTTP/1.1\r\nHost: h\r\n".encode())
+            one.writer.write(b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+            assert (await one.head()).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_an_old_client_gets_what_it_understands(tmp_path: Path) -> None:
+    async def serve(head: bytes, _: Reader, writer: Writer) -> bool:
+        if target(head) == "/known":
+            writer.write(OK)
+            return True
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"3\r\ndef\r\n0\r\n\r\n")
+        return True
+
+    async with before(tmp_path, serve) as found, client(found) as one:
+        one.ask("GET", "known", "Connection: keep-alive", version="1.0")
+        head = await one.head()
+        assert b"connection: keep-alive" in head.lower()
+        assert await one.reader.readexactly(2) == b"ok"
+        one.ask("GET", "unknown", "Connection: keep-alive", version="1.0")
+        head = (await one.head()).lower()
+        assert b"chunked" not in head
+        assert b"connection: close" in head
+        assert await one.reader.read() == b"abcdef"
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_nobodys_fault(tmp_path: Path) -> None:
+    """What is safe is asked once more; what is not gets a connection of its own."""
+    asked: list[tuple[str, int]] = []
+    connections: list[Writer] = []
+
+    async def serve(head: bytes, reader: Reader, writer: Writer) -> bool:
+        if writer not in connections:
+            connections.append(writer)
+        elif target(head) != "/again":
+            # It was about to close this one when the request came.
+            asked.append(("lost", connections.index(writer)))
+            return False
+        asked.append((target(head), connections.index(writer)))
+        if head.startswith(b"POST"):
+            await reader.readexactly(1)
+        writer.write(OK)
+        return True
+
+    async with before(tmp_path, serve) as found:
+        for path in ("a", "again", "b"):
+            assert (await found.ask(path))[0] == 200
+        assert (await found.ask("c", "POST", data=b"x"))[0] == 200
+        async with client(found) as one:
+            one.ask("DELETE", "d")
+            assert await one.answer() == b"ok"
+    assert asked == [("/a", 0), ("/again", 0), ("lost", 0), ("/b", 1), ("/c", 2), ("/d", 3)]
+
+
+async def test_an_answer_before_the_end_of_a_body_is_seen(tmp_path: Path) -> None:
+    async def serve(_: bytes, reader: Reader, writer: Writer) -> bool:
+        await reader.readexactly(1)
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        await writer.drain()
+        await reader.read()
+        return False
+
+    async with before(tmp_path, serve) as found, client(found) as one:
+        one.ask("POST", "x", f"Content-Length: {1 << 30}")
+        one.writer.write(bytes(1 << 20))
+        assert (await one.head()).startswith(b"HTTP/1.1 413 ")
+        assert await one.reader.readexactly(2) == b"no"
+        # It is still sending when it is told that the connection ends.
+        one.writer.write(bytes(1 << 20))
+        assert await one.reader.read() == b""
+
+
+async def test_a_client_that_hangs_up_in_a_body_that_nobody_takes_is_noticed(
+    tmp_path: Path,
+) -> None:
+    over = asyncio.Event()
+
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await over.wait()
+        return False
+
+    async with before(tmp_path, serve) as found:
+        async with client(found) as one:
+            one.ask("POST", "x", f"Content-Length: {1 << 30}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    while True:
+                        one.writer.write(bytes(1 << 20))
+                        await one.writer.drain()
+            # It is killed, and what it has not sent is lost.
+            linger = struct.pack("ii", 1, 0)
+            one.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, linger
+            )
+            one.writer.transport.abort()
+        connections = found.gateway._connections
+        await until(lambda: all(each._current is None for each in connections))
+        over.set()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_short_answer_says_how_long_it_is(tmp_path: Path, *, known: bool) -> None:
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        writer.write(
+            OK
+            if known
+            else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        )
+        return True
+
+    async with before(tmp_path, serve) as found, client(found) as one:
+        for _ in range(3):
+            one.ask("GET", "x")
+            assert await one.answer() == b"ok"
+        one.ask("GET", "x", "Connection: close")
+        assert b"connection: close" in (await one.head()).lower()
+        assert await one.reader.read() == b"ok"
+
+
+async def test_what_ends_with_the_connection_ends_the_answer(tmp_path: Path) -> None:
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nas long")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b" as it goes")
+        return False
+
+    async with before(tmp_path, serve) as found:
+        status, headers, body = await found.ask("x")
+        assert (status, body) == (200, b"as long as it goes")
+        assert dict(headers)["Transfer-Encoding"] == "chunked"
