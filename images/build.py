@@ -63,9 +63,6 @@ IMAGES = {
             (
                 *_SHARED,
                 "images/notebook",
-                "LICENSE",
-                "README.md",
-                "pyproject.toml",
                 "labextension",
             ),
         ),

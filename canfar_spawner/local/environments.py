@@ -73,7 +73,18 @@ LAB = "labextension"
 """What the platform does inside a session, installed beside JupyterLab."""
 PANEL = f"{LAB}/built"
 """Where its browser's side is built."""
-_LAB_PARTS = ("build.mjs", "canfar_lab", "install.json", "jupyter-config", "schema", "src", "style")
+_LAB_PARTS = (
+    "LICENSE",
+    "README.md",
+    "build.mjs",
+    "canfar_lab",
+    "install.json",
+    "jupyter-config",
+    "pyproject.toml",
+    "schema",
+    "src",
+    "style",
+)
 _LAB_STAMP = ".lab"
 _NOTEBOOK = "images/notebook/requirements.txt"
 PAGES = {
@@ -145,7 +156,6 @@ ENVIRONMENTS = {
                 "package.json",
                 "yarn.lock",
                 ".yarnrc.yml",
-                "pyproject.toml",
                 *(f"{LAB}/{part}" for part in _LAB_PARTS),
             ),
         ),

@@ -159,17 +159,11 @@ def _make_lab(job: Job) -> None:
     uv = str(location("tools") / "bin" / "uv")
     python = str(location("tools") / "bin" / "python")
     with tempfile.TemporaryDirectory() as scratch:
-        # A place of its own: what is not there does not get into the wheel, and uv, which takes
-        # a directory's wheel from its cache, has never seen it.
+        # A place of its own: uv, which takes a directory's wheel from its cache, has never seen it.
         source = Path(scratch) / "source"
-        source.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copyfile(ROOT / name, source / name)
-        shutil.copytree(ROOT / LAB, source / LAB, ignore=_NOT_IN_LAB)
+        shutil.copytree(ROOT / LAB, source, ignore=_NOT_IN_LAB)
         install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
         job.run([*install, "--no-deps", "--prefix", str(job.target), str(source)])
-    # The hub's commands are in the same distribution; without the hub they could do nothing.
-    shutil.rmtree(job.target / "bin", ignore_errors=True)
 
 
 @contextmanager

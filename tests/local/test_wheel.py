@@ -1,11 +1,13 @@
-"""The one wheel: what is in it, and that it brings the panel to a JupyterLab without Node.js."""
+"""The wheels: what is in them, and that each brings the panel to a JupyterLab without Node.js."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +19,9 @@ pytestmark = pytest.mark.environment("lab")
 
 PANEL = "share/jupyter/labextensions/canfar-hub/"
 _COLOURS = re.compile(r"\x1b\[\d*m")
-MOST_OF_PANEL = 400_000
-"""Bytes of what is inside sessions, packed."""
+MOST = 400_000
+"""Bytes of the wheel that sessions have."""
+PROJECTS = {"platform": ROOT, "panel": ROOT / "labextension"}
 
 
 def uv(*words: str, cwd: Path = ROOT) -> None:
@@ -29,32 +32,58 @@ def uv(*words: str, cwd: Path = ROOT) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=PROJECTS)
+def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build one, as ``python -m build`` does: what is packed as source, and the wheel from that."""
     place = tmp_path_factory.mktemp("wheel")
-    uv("build", "--wheel", "--quiet", "--out-dir", str(place))
+    uv("build", "--quiet", "--out-dir", str(place), cwd=PROJECTS[request.param])
     (made,) = place.glob("*.whl")
     return made
 
 
+def is_panel(wheel: Path) -> bool:
+    return wheel.name.startswith("canfar_lab-")
+
+
 def test_it_has_the_panel_and_nothing_that_it_is_made_from(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
-        sizes = {each.filename: each.compress_size for each in content.infolist()}
-    data = {name.partition(".data/data/")[2]: size for name, size in sizes.items()}
+        names = content.namelist()
+    data = {name.partition(".data/data/")[2] for name in names}
     for name in ("package.json", "install.json", "schemas/canfar-hub/panel.json"):
         assert PANEL + name in data, name
     assert any(name.startswith(f"{PANEL}static/remoteEntry.") for name in data)
     assert "etc/jupyter/jupyter_server_config.d/canfar_lab.json" in data
-    assert "canfar_lab/panel/handlers.py" in sizes
-    for name in sizes:
+    assert "canfar_lab/panel/handlers.py" in names
+    for name in names:
         assert not name.endswith((".map", ".ts", ".tsx")), name
         assert "/node_modules/" not in name, name
         assert "__pycache__" not in name, name
-    inside = sum(
-        size for name, size in sizes.items() if name.startswith("canfar_lab/") or PANEL in name
+    if is_panel(wheel):
+        # What is inside sessions knows nothing of the hub's side.
+        assert not [name for name in names if name.startswith("canfar_spawner")]
+        print(f"{wheel.name} has {wheel.stat().st_size} bytes")
+        assert wheel.stat().st_size <= MOST
+
+
+def test_both_are_of_one_version() -> None:
+    """And what is in both of them is the same."""
+    first, second = (
+        tomllib.loads((place / "pyproject.toml").read_text()) for place in PROJECTS.values()
     )
-    print(f"inside sessions {inside} of {wheel.stat().st_size} bytes")
-    assert inside <= MOST_OF_PANEL
+    for key in ("version", "requires-python", "license"):
+        assert first["project"][key] == second["project"][key], key
+    assert (ROOT / "LICENSE").read_bytes() == (ROOT / "labextension/LICENSE").read_bytes()
+    shared = {
+        name.removeprefix("labextension/"): place
+        for name, place in _data(first).items()
+        if name.startswith("labextension/")
+    }
+    assert shared == _data(second)
+
+
+def _data(project: dict[str, Any]) -> dict[str, str]:
+    data: dict[str, str] = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    return data
 
 
 def test_a_jupyterlab_without_node_takes_it(wheel: Path, tmp_path: Path) -> None:
