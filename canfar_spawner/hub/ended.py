@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.replacing import replace_file
 
 _KEPT: Final = timedelta(days=30)
 
@@ -47,9 +48,8 @@ class EndedLaunches:
             except (ValueError, TypeError):
                 continue  # cut short by a full disk
         if len(kept) < len(lines):
-            partial = self._path.with_suffix(".new")
-            partial.write_text("".join(f"{line}\n" for line in kept.values()))
-            partial.replace(self._path)
+            text = "".join(f"{line}\n" for line in kept.values())
+            replace_file(self._path, text, lasting=False)
         return set(kept)
 
     def add(self, launch: LaunchId) -> None:

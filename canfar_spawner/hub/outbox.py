@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from canfar_spawner.core.events import SessionEvent
+from canfar_spawner.replacing import replacing
 
 _MOST_AT_ONCE: Final = 200
 _BYTES_AT_ONCE: Final = 400_000
@@ -134,13 +135,8 @@ class Outbox:
         # Of a long file the rest is copied only when it is the smaller part.
         if end == 0 or (end < size and end * 2 < size):
             return
-        partial = self.path.with_suffix(".new")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as new, self.path.open("rb") as old:
+        with replacing(self.path) as new, self.path.open("rb") as old:
             # Events appended while the batch was on its way stay: only a prefix is removed.
             old.seek(end)
             shutil.copyfileobj(old, new)
-            new.flush()
-            os.fsync(new.fileno())
-        partial.replace(self.path)
         self._taken = 0

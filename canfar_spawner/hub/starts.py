@@ -10,6 +10,7 @@ from statistics import median
 from typing import Final
 
 from canfar_spawner.core.plan import SessionPlan
+from canfar_spawner.replacing import replace_file
 
 _KEPT: Final = 20
 _ENOUGH: Final = 3
@@ -57,10 +58,9 @@ class StartTimes:
         self._took[_of(plan)] = took
         while len(self._took) > _MOST:
             del self._took[next(iter(self._took))]
-        partial = self._path.with_suffix(".new")
+        text = json.dumps({name: list(each) for name, each in self._took.items()})
         try:
-            partial.write_text(json.dumps({name: list(each) for name, each in self._took.items()}))
-            partial.replace(self._path)
+            replace_file(self._path, text, lasting=False)
         except OSError as error:
             self._log.warning("How long a start took is not written down: %s", error)
 

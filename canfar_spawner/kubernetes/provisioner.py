@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,6 +34,7 @@ from canfar_spawner.kubernetes.client import (
     Unreachable,
 )
 from canfar_spawner.kubernetes.manifests import INSTANCE, OWNER, PREFIX, Manifest
+from canfar_spawner.replacing import replace_file
 
 WORK: Final = f"{PREFIX}/provision"
 """The label of a Job and its pod: a digest of what it makes."""
@@ -283,12 +283,8 @@ class Memory:
             homes={**known.homes, **made.homes}, projects={**known.projects, **made.projects}
         )
         content = {"place": place, "homes": self._made.homes, "projects": self._made.projects}
-        new = self._path.with_name(f"{self._path.name}.new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(content, file)
-            new.replace(self._path)
+            replace_file(self._path, json.dumps(content), lasting=False)
         except OSError as error:
             # After a restart of the hub the same is asked for once more.
             self._log.warning("%s could not be written: %s", self._path, error)

@@ -15,7 +15,8 @@ from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.names import LaunchId, launch_id
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.local.order import ORDER
-from canfar_spawner.local.state import ENDS, QUEUED, call_off, read_ends, replace_file
+from canfar_spawner.local.state import ENDS, QUEUED, call_off, read_ends
+from canfar_spawner.replacing import replace_file
 
 _PLAN: Final = "plan.json"
 

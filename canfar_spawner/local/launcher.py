@@ -40,7 +40,8 @@ from canfar_spawner.local.order import ORDER
 from canfar_spawner.local.programs import SYSTEM_PATH, Found, command_of, find
 from canfar_spawner.local.provision import Provisioner
 from canfar_spawner.local.sandbox import GatewayView, SandboxView, bwrap_argv
-from canfar_spawner.local.state import QUEUED, replace_file
+from canfar_spawner.local.state import QUEUED
+from canfar_spawner.replacing import replace_file
 
 _PRIVATE = "/run/canfar"
 _FILES = "/files"

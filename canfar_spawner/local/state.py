@@ -20,6 +20,7 @@ from typing import Final
 from canfar_spawner.local import processes
 from canfar_spawner.local.processes import Process
 from canfar_spawner.local.wipe import wipe
+from canfar_spawner.replacing import replace_file
 
 QUEUED: Final = "queued"
 """The file that marks an order as one that waits for its turn."""
@@ -132,39 +133,6 @@ def stop(launch_dir: Path) -> bool:
 def write_state(launch_dir: Path, state: LaunchState) -> None:
     """Replace the state file, so that a reader sees the old or the new one."""
     replace_file(launch_dir / "state.json", json.dumps(asdict(state)), mode=0o644)
-
-
-def replace_file(path: Path, text: str, *, mode: int = 0o600, lasting: bool = True) -> None:
-    """Write a file so that a reader sees the old or the new one.
-
-    Parameters
-    ----------
-    path : Path
-    text : str
-    mode : int
-    lasting : bool
-        Whether that must be so after a power cut too, which no session outlives.
-    """
-    partial = path.with_suffix(".new")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        if lasting:
-            os.fsync(file.fileno())
-    partial.replace(path)
-    if lasting:
-        sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Have what was made, renamed or removed in a directory outlast a power cut."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def read_ends(launch_dir: Path) -> float | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.request import SessionRequest
 from canfar_spawner.core.status import Evidence, Life, Reason
 from canfar_spawner.manager.records import SessionRecord
+from canfar_spawner.replacing import replace_file
 
 if TYPE_CHECKING:
     from canfar_spawner.manager.registry import Registry
@@ -350,14 +350,7 @@ class Jobs:
 
     def _write(self, launch: LaunchId, text: str) -> None:
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._path(launch)
-        partial = path.with_suffix(".new")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(last_of(text.encode(errors="replace")).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        replace_file(self._path(launch), last_of(text.encode(errors="replace")))
 
     def forget_log(self, launch: LaunchId) -> None:
         """Remove the log of a job whose history is over."""

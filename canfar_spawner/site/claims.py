@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from canfar_spawner.core.errors import NotAllowed, SessionError, Unavailable, sh
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.identity import PosixGroup, PosixId, PosixIdentity, PosixName
 from canfar_spawner.core.policy import Project
+from canfar_spawner.replacing import replace_file
 
 _ID: Final = TypeAdapter[int](PosixId)
 _NAME: Final = TypeAdapter[str](PosixName)
@@ -275,16 +274,7 @@ class Claims:
         self._doubts.pop(name, None)
 
     def _write(self, path: Path, kept: Verified) -> None:
-        descriptor, partial = tempfile.mkstemp(dir=self._directory, suffix=".new")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(json.dumps(kept.model_dump(mode="json")))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        replace_file(path, json.dumps(kept.model_dump(mode="json")))
 
     def forget(self, name: str) -> None:
         """Forget a user whom the hub has deleted; name and uid are free again."""

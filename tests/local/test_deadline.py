@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from canfar_spawner.local.deadline import LOOK_EVERY, Deadline
-from canfar_spawner.local.state import ENDS, replace_file
+from canfar_spawner.local.state import ENDS
+from canfar_spawner.replacing import replace_file
 
 _NOW = 1_800_000_000.0
 

@@ -19,7 +19,7 @@ from tests.support.hub import wait_for
 NOBODY = 65534
 SECRET = "hunter2-never-in-a-state-file"
 _PARTS = ("__init__", "run", "deadline", "order", "processes", "state", "wipe")
-_CODE = ("__init__.py", *(f"local/{name}.py" for name in _PARTS))
+_CODE = ("__init__.py", "replacing.py", *(f"local/{name}.py" for name in _PARTS))
 PACKAGE = Path(run.__file__).parents[1]
 
 

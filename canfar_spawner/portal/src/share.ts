@@ -286,10 +286,11 @@ class Sharing {
   }
 
   private async changed(said: string): Promise<void> {
-    setText(this.part("said"), said);
     document.dispatchEvent(new CustomEvent("canfar:shared", { detail: this.session }));
     await this.live.now();
     await this.tell();
+    // Last: whoever hears it finds the list as it says.
+    setText(this.part("said"), said);
   }
 
   // What is known.
