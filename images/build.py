@@ -46,6 +46,13 @@ class Image:
     base: str | None = None
     """The public image that it is built on, where that is not Debian 12: with the packages that
     only its own makers give out. It has to be within reach."""
+    variant_of: str | None = None
+    """The image whose Dockerfile it is, on another base, and whose name it has in a registry."""
+
+    @property
+    def folder(self) -> str:
+        """Where its Dockerfile is, which is its name in a registry too."""
+        return self.variant_of or self.name
 
 
 def _project_version() -> str:
@@ -71,6 +78,7 @@ IMAGES = {
         Image("marimo", "26.11", (*_SHARED, "images/marimo"), on="notebook"),
         Image("webterminal", "26.11", ("images/webterminal",), on="notebook"),
         Image("desktop", "26.11", ("images/desktop",)),
+        Image("desktop-casa", "26.11-casa", ("images/desktop",), on="casa", variant_of="desktop"),
         Image("carta", "5.1", ("images/carta",), base="docker.io/library/ubuntu:24.04"),
         Image("firefly", "2025.5", ("images/firefly",), base="docker.io/ipac/firefly:2025.5"),
         Image(
@@ -127,7 +135,8 @@ def digest(name: str, base: str = BASE) -> str:
 
 def reference(name: str, registry: str) -> str:
     """Give what an image is called in a registry."""
-    return f"{registry}/{PROJECT}/{name}:{IMAGES[name].version}"
+    image = IMAGES[name]
+    return f"{registry}/{PROJECT}/{image.folder}:{image.version}"
 
 
 @dataclass(frozen=True)
@@ -210,14 +219,16 @@ def build_one(name: str, builder: Builder, registry: str, base: str = BASE) -> s
     image = IMAGES[name]
     below = reference(image.on, registry) if image.on else image.base or base
     tag = reference(name, registry)
-    builder.build(ROOT / "images" / name / "Dockerfile", ROOT, tag, below, image.version)
+    builder.build(ROOT / "images" / image.folder / "Dockerfile", ROOT, tag, below, image.version)
     return tag
 
 
 def wanted(names: Sequence[str]) -> list[str]:
     """Give images and those that they are built on, in the order in which to build them."""
-    below = {IMAGES[name].on for name in names}
-    return [name for name in IMAGES if name in names or name in below]
+    found = set(names)
+    while below := {on for name in found if (on := IMAGES[name].on)} - found:
+        found |= below
+    return [name for name in IMAGES if name in found]
 
 
 BROWSERS_SIDE = {"hub": "portal", "gateway": "portal", "notebook": "lab"}

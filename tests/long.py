@@ -41,7 +41,7 @@ _ON_CLUSTER: dict[str, tuple[str, ...]] = {
 }
 _IMAGES = ("hub", "notebook", "probe")
 _LARGE = {
-    "desktop": ("desktop", "gateway"),
+    "desktop": ("desktop", "desktop-casa", "gateway"),
     "images": ("casa", "desktop", "gateway", "marimo", "webterminal"),
 }
 """What a part needs of images beyond these three; minutes to build."""

@@ -15,6 +15,8 @@ from pathlib import Path
 _APPLICATIONS = Path("/usr/share/applications")
 _PYTHONS = ("/opt/canfar", "/opt/casa", "/usr/local", "/usr")
 """Where CASA's packages may be installed."""
+_CASA = Path(__file__).resolve().parent / "share" / "casa.py"
+_IPYTHON = ("-m", "IPython", "--TerminalInteractiveShell.term_title=False")
 _BROWSERS = (
     *("firefox-esr", "firefox", "epiphany-browser", "falkon", "chromium", "netsurf-gtk", "netsurf"),
     "dillo",
@@ -60,11 +62,8 @@ def _casa() -> Entry | None:
         for packages in sorted(prefix.glob("lib/python3*/*-packages")):
             if not (packages / "casatasks").is_dir():
                 continue
-            lines = ["from casatools import *", "from casatasks import *"]
-            if (packages / "casaplotms").is_dir():
-                lines.append("from casaplotms import plotms")
-            shell = ["-m", "IPython"] if (packages / "IPython").is_dir() else []
-            words = [str(prefix / "bin" / "python3"), *shell, "-i", "-c", "; ".join(lines)]
+            shell = _IPYTHON if (packages / "IPython").is_dir() else ()
+            words = [str(prefix / "bin" / "python3"), *shell, "-i", str(_CASA)]
             return Entry("CASA", f"xterm -T CASA -e {shlex.join(words)}", "utilities-terminal")
     return None
 

@@ -16,7 +16,7 @@ from tests.browser.test_first_session import stop_from_home
 from tests.conftest import Need
 from tests.support.cluster import Cluster, images
 from tests.support.cluster_hub import ClusterHub, running_cluster_hub
-from tests.support.hub import wait_for
+from tests.support.hub import ROOT, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.long]
 
@@ -89,3 +89,62 @@ def test_the_image_is_a_desktop_in_a_pod(
     print(f"DS9's star is {apart} from its position")
     stop_from_home(page, hub, session)
     wait_for(lambda: session not in hub.launches(), "the pod to be gone")
+
+
+_OBSERVE = """
+import importlib.util
+specification = importlib.util.spec_from_file_location('smoke', 'smoke.py')
+smoke = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(smoke)
+smoke._observe()
+"""
+_PLOT = "plotms(vis='source.ms', xaxis='uvdist', yaxis='amp', plotfile='plot.png', overwrite=True)"
+
+
+@pytest.mark.parametrize("hub", [""], indirect=True, ids=["one-origin"])
+def test_a_desktop_with_casa_plots_in_a_window(
+    hub: ClusterHub, page: Page, need: Need, fresh: Callable[[], str], screenshots: Path
+) -> None:
+    for name in ("gateway", "desktop-casa"):
+        how = f"build it with: python3 -m tests.support.cluster.images {name}"
+        need(f"image-{name}", images.is_ready(name), how)
+    ada, session = hub.sign_in("ada"), fresh()
+    ada.launch(session, container="desktop", version="26.11-casa", kind="desktop")
+    wait_for(lambda: (ada.server(session) or {}).get("ready"), "the image", seconds=900)
+
+    def in_home(command: str) -> str:
+        return hub.run_in(session, "sh", "-c", f"cd $CANFAR_HOME && {command}")
+
+    def read(name: str) -> str:
+        return in_home(f"cat {name} 2>/dev/null || true")
+
+    in_home("rm -rf source.* plot.png casa-answers smoke.py observe.py")
+    for name, text in (
+        ("smoke.py", (ROOT / "images" / "casa" / "tests" / "smoke.py").read_text()),
+        ("observe.py", _OBSERVE),
+    ):
+        in_home(f"echo {base64.b64encode(text.encode()).decode()} | base64 -d > {name}")
+    sign_in(page, hub, "ada")
+    page.goto(f"{hub.public}/user/ada/{session}/")
+    page.wait_for_selector(use.CONNECTED)
+    desktop = use.Desktop(page, read)
+    desktop.start("casa")
+
+    def says(line: str, name: str) -> str:
+        """Type until the shell of CASA has written a file."""
+        desktop.type(line)
+        wait_for(lambda: read(name), f"{name}, by {line}", seconds=120)
+        return read(name)
+
+    def answers() -> bool:
+        desktop.type("_ = open('casa-answers', 'w').write('yes')")
+        return bool(read("casa-answers"))
+
+    wait_for(answers, "CASA", seconds=180)
+    says("%run observe.py", "source.ms/table.info")
+    size = "stat --format=%s plot.png 2>/dev/null || echo 0"
+    desktop.type(_PLOT)
+    wait_for(lambda: int(in_home(size)) > 5000, "the plot", seconds=180)
+    page.screenshot(path=screenshots / "desktop-casa.png")
+    assert in_home("head -c 4 plot.png | od -An -tx1").split() == ["89", "50", "4e", "47"]
+    stop_from_home(page, hub, session)

@@ -13,19 +13,25 @@ from tests.support.cluster.images import _ours as images
 ROOT = Path(__file__).parents[2]
 
 
+def folder(name: str) -> Path:
+    return ROOT / "images" / images.IMAGES[name].folder
+
+
 def dockerfile(name: str) -> str:
-    return (ROOT / "images" / name / "Dockerfile").read_text()
+    return (folder(name) / "Dockerfile").read_text()
 
 
 def test_the_catalogue_recommends_the_versions_that_are_built() -> None:
     site = yaml.safe_load((ROOT / "hub_config" / "catalogue.yaml").read_text())
     containers = {each["image"]: each for each in site["catalogue"]["containers"]}
     for image in images.IMAGES.values():
-        container = containers.get(f"{images.PROJECT}/{image.name}")
+        container = containers.get(f"{images.PROJECT}/{image.folder}")
         if container is None:
             continue
-        recommended = [each["name"] for each in container["versions"] if each.get("recommended")]
-        assert recommended == [image.version], image.name
+        versions = {each["name"]: bool(each.get("recommended")) for each in container["versions"]}
+        # What is a variant of another image is there for whoever chooses it.
+        assert versions[image.version] is (image.variant_of is None), image.name
+        assert sum(versions.values()) == 1, image.name
         kinds = re.search(r'hub\.canfar\.net/kinds="([^"]*)"', dockerfile(image.name))
         assert kinds is not None
         assert kinds[1].split(",") == container["kinds"]
@@ -37,13 +43,13 @@ def test_an_image_is_made_from_nothing_but_its_sources() -> None:
         named = {source for line in copied for source in line.split()}
         named.discard("images/notebook/overrides.json")
         # One whose folder has nothing to copy is still made from its Dockerfile.
-        named.add(f"images/{image.name}")
+        named.add(f"images/{image.folder}")
         assert named == set(image.sources), image.name
 
 
 def test_every_folder_is_an_image_that_is_built_and_described() -> None:
     folders = {path.parent.name for path in (ROOT / "images").glob("*/Dockerfile")}
-    assert folders == set(images.IMAGES)
+    assert folders == {image.folder for image in images.IMAGES.values()}
     readme = (ROOT / "images" / "README.md").read_text()
     described = set(re.findall(r"^\| `([a-z]+)` \| \w", readme, re.MULTILINE))
     # The proxy is for one machine only.
@@ -63,7 +69,7 @@ def test_an_image_says_what_it_is_and_gives_up_the_rights_of_root(name: str) -> 
     if images.IMAGES[name].on is None or "apt-get" in last:
         assert "find / -xdev -type f -perm /6000 -exec chmod a-s {} +" in text
     assert "<<" not in text
-    assert (ROOT / "images" / name / "tests" / "smoke.py").exists()
+    assert (folder(name) / "tests" / "smoke.py").exists()
 
 
 def test_each_package_for_astronomy_does_a_piece_of_work() -> None:

@@ -49,6 +49,7 @@ _ON = {"hostile": "probe"}
 """Those that are built on another one."""
 _VERSION = "1"
 _PACKAGES = ("buildah", "mmdebstrap")
+_HEX = "[0-9a-f]"
 _START_SECONDS = 20
 
 Report = Callable[[str], None]
@@ -297,7 +298,7 @@ def _build_missing(names: Sequence[str], report: Report) -> None:
             digest = _digest(name)
             started = time.monotonic()
             _build(name, logs / f"image-{name}.log")
-            for old in (directory() / "pushed").glob(f"{name}-*"):
+            for old in (directory() / "pushed").glob(f"{name}-{_HEX * 12}"):
                 old.unlink()
             _marker(name, digest).touch()
             report(f"{reference(name)} is in the registry after {time.monotonic() - started:.0f} s")
