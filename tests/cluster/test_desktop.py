@@ -36,12 +36,25 @@ def hub(
         yield found
 
 
+def has_images(need: Need, *names: str) -> None:
+    for name in names:
+        how = f"build it with: python3 -m tests.support.cluster.images {name}"
+        need(f"image-{name}", images.is_ready(name), how)
+
+
+def home_of(hub: ClusterHub, session: str) -> tuple[Callable[[str], str], Callable[[str], str]]:
+    """Give what runs a command in a session's home, and what reads a file there."""
+
+    def in_home(command: str) -> str:
+        return hub.run_in(session, "sh", "-c", f"cd $CANFAR_HOME && {command}")
+
+    return in_home, lambda name: in_home(f"cat {name} 2>/dev/null || true")
+
+
 def test_the_image_is_a_desktop_in_a_pod(
     hub: ClusterHub, page: Page, need: Need, fresh: Callable[[], str], screenshots: Path
 ) -> None:
-    for name in ("gateway", "desktop"):
-        how = f"build it with: python3 -m tests.support.cluster.images {name}"
-        need(f"image-{name}", images.is_ready(name), how)
+    has_images(need, "gateway", "desktop")
     # The first start of an image takes as long as its pull does, which no page waits for.
     ben, first = hub.sign_in("ben"), fresh()
     ben.launch(first, container="desktop", kind="desktop")
@@ -58,12 +71,7 @@ def test_the_image_is_a_desktop_in_a_pod(
     assert found
     session = found[1]
 
-    def in_home(command: str) -> str:
-        return hub.run_in(session, "sh", "-c", f"cd $CANFAR_HOME && {command}")
-
-    def read(name: str) -> str:
-        return in_home(f"cat {name} 2>/dev/null || true")
-
+    in_home, read = home_of(hub, session)
     use.SKY.write(hub.data / "star.fits")
     content = base64.b64encode((hub.data / "star.fits").read_bytes()).decode()
     in_home(f"echo {content} | base64 -d > star.fits")
@@ -105,19 +113,12 @@ _PLOT = "plotms(vis='source.ms', xaxis='uvdist', yaxis='amp', plotfile='plot.png
 def test_a_desktop_with_casa_plots_in_a_window(
     hub: ClusterHub, page: Page, need: Need, fresh: Callable[[], str], screenshots: Path
 ) -> None:
-    for name in ("gateway", "desktop-casa"):
-        how = f"build it with: python3 -m tests.support.cluster.images {name}"
-        need(f"image-{name}", images.is_ready(name), how)
+    has_images(need, "gateway", "desktop-casa")
     ada, session = hub.sign_in("ada"), fresh()
     ada.launch(session, container="desktop", version="26.11-casa", kind="desktop")
     wait_for(lambda: (ada.server(session) or {}).get("ready"), "the image", seconds=900)
 
-    def in_home(command: str) -> str:
-        return hub.run_in(session, "sh", "-c", f"cd $CANFAR_HOME && {command}")
-
-    def read(name: str) -> str:
-        return in_home(f"cat {name} 2>/dev/null || true")
-
+    in_home, read = home_of(hub, session)
     in_home("rm -rf source.* plot.png casa-answers smoke.py observe.py")
     for name, text in (
         ("smoke.py", (ROOT / "images" / "casa" / "tests" / "smoke.py").read_text()),
