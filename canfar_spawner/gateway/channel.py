@@ -83,6 +83,7 @@ class Channel(asyncio.Protocol):
         self._left: int | None = None
         """Bytes that are still to come and need no parser."""
         self._size = 0
+        """How many bytes have come of headers, or of what is between chunks."""
         self._reason = b""
         self._lines: list[tuple[str, str]] = []
         self._pieces: list[bytes] = []
@@ -221,10 +222,16 @@ class Channel(asyncio.Protocol):
         first = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self._begun:
             if first:
+                self._size = 0
                 asking.answer_piece(first)
+            elif self._size > LONGEST_HEADERS and not self._whole:
+                # What stands between chunks, and behind them, is nobody's.
+                self._fail()
+                return
         else:
             answer = self._answer
             self._begun = True
+            self._size = 0
             if answer.without_body:
                 self._whole = True
             elif answer.length is not None and not self._whole:

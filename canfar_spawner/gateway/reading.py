@@ -78,7 +78,9 @@ class Reader:
         self._within = False
         """Whether headers have begun and not ended."""
         self._size = 0
-        """How many bytes have come of them."""
+        """How many bytes have come of them, or of what is between chunks."""
+        self._had = False
+        """Whether some of a body was in what was read last."""
         self._left = 0
         """Bytes of a body that need no parser."""
 
@@ -135,6 +137,7 @@ class Reader:
         before = len(self.waiting)
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
+        self._had = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as found:
@@ -148,17 +151,24 @@ class Reader:
             if message.request.length is not None:
                 self._left = message.request.length - sum(map(len, message.pieces))
                 self._parser = None
+            else:
+                # What stands between chunks, and behind them, is nobody's.
+                self._size = 0 if self._had or not body else self._size + len(data)
+                self._bound()
         elif self._within:
             # Where another one ends in the same piece, most of it is that one's.
             ended = body or len(self.waiting) > before
             self._size = 0 if ended else self._size + len(data)
-            if self._size > LONGEST_HEADERS:
-                self.over = True
-                raise Unreadable
+            self._bound()
         elif alone and len(self.waiting) == before + 1 and data.endswith(b"\r\n\r\n"):
             only = self.waiting[-1]
             if only.keep and not only.request.has_body():
                 self._heads.keep(data, only.request.head)
+
+    def _bound(self) -> None:
+        if self._size > LONGEST_HEADERS:
+            self.over = True
+            raise Unreadable
 
     def _upgrade(self, rest: bytes) -> None:
         """See what follows a request for another protocol: it is for whoever speaks it."""
@@ -214,6 +224,7 @@ class Reader:
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of a body."""
+        self._had = True
         if self._reading is not None:
             self._reading.pieces.append(piece)
 

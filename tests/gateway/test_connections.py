@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -351,6 +352,44 @@ async def test_a_short_answer_says_how_long_it_is(tmp_path: Path, *, known: bool
         one.ask("GET", "x", "Connection: close")
         assert b"connection: close" in (await one.head()).lower()
         assert await one.reader.read() == b"ok"
+
+
+@pytest.mark.parametrize("begin", [b"3;", b"0\r\nX: "], ids=["words", "trailer"])
+async def test_an_answer_that_only_goes_on_beside_its_body_ends(
+    tmp_path: Path, begin: bytes
+) -> None:
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + begin)
+        await writer.drain()
+        while not writer.transport.is_closing():
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+        return False
+
+    async with before(tmp_path, serve) as found, client(found) as one:
+        one.ask("GET", "x")
+        assert b"chunked" in await one.head()
+        assert not (await one.reader.read()).endswith(b"0\r\n\r\n")
+
+
+async def test_chunks_come_in_whatever_pieces(tmp_path: Path) -> None:
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for size in (200_000, 3, 100_000):
+        said += b"%x;a=b\r\n" % size + b"x" * size + b"\r\n"
+    said += b"0\r\nX: y\r\n\r\n"
+    cuts = [0, 10, 200_070, 200_071, 200_072, 200_073, 200_075, 200_080, 300_090, len(said)]
+    cuts += range(len(said) - 20, len(said))
+
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        for begin, end in itertools.pairwise(sorted(cuts)):
+            writer.write(said[begin:end])
+            await writer.drain()
+            await asyncio.sleep(0.002)
+        return True
+
+    async with before(tmp_path, serve) as found:
+        for _ in range(2):
+            assert (await found.ask("x"))[2] == b"x" * 300_003
 
 
 async def test_what_ends_with_the_connection_ends_the_answer(tmp_path: Path) -> None:

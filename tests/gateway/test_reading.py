@@ -190,6 +190,33 @@ def test_headers_end_somewhere(where: str, step: int) -> None:
     assert not each.waiting
 
 
+@pytest.mark.parametrize("what", ["the words of a chunk", "what follows the last one"])
+def test_what_stands_beside_a_body_ends_somewhere(what: str) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    begin = {
+        "the words of a chunk": b"3\r\nabc\r\n3;",
+        "what follows the last one": b"3\r\nabc\r\n0\r\nX: ",
+    }[what]
+    each = reader()
+    each.read(head + begin)
+
+    def read() -> None:
+        for _ in range(100):
+            each.read(b"x" * 10_000)
+
+    with pytest.raises(Unreadable):
+        read()
+    # A body may take as long as it likes.
+    each = reader()
+    each.read(head)
+    for _ in range(100):
+        each.read(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+    each.read(b"0\r\nX: y\r\n\r\n")
+    (message,) = each.waiting
+    assert message.whole
+    assert sum(map(len, message.pieces)) == 1_000_000
+
+
 def test_many_that_come_at_once_are_not_one_that_is_long() -> None:
     said = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 10_000
     each = reader()
