@@ -118,12 +118,8 @@ class Checkout:
         (self.root / "package.json").write_text(PACKAGE)
         (self.root / "yarn.lock").write_text(YARN_LOCK)
         (self.root / ".yarnrc.yml").write_text((ROOT / ".yarnrc.yml").read_text())
-        project = PYPROJECT.replace('"tiny"', '"inside"').replace(
-            '["."]', '["labextension/canfar_lab"]'
-        )
-        (self.root / "pyproject.toml").write_text(project)
-        for name in ("README.md", "LICENSE"):
-            (self.root / name).write_text("")
+        project = PYPROJECT.replace('"tiny"', '"inside"').replace('["."]', '["canfar_lab"]')
+        (self.root / "labextension" / "pyproject.toml").write_text(project)
         self.tiny.mkdir()
         (self.tiny / "backend.py").write_text(BACKEND)
         (self.tiny / "pyproject.toml").write_text(PYPROJECT)
