@@ -131,6 +131,11 @@ class Start:
     def network(self) -> None:
         """Give the node its address, and the pods their bridge."""
         self.run("ip", "link", "set", "lo", "up")
+        # A pod's end of a link would get an address of its own after a second or two, and Chromium
+        # drops all that it has asked for when an address comes or goes.
+        setting = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+        if setting.exists():
+            setting.write_text("1")
         for bridge, address in (
             ("kube0", f"{at.NODE_ADDRESS}/32"),
             ("cni0", f"{at.POD_GATEWAY}/{at.POD_SUBNET.partition('/')[2]}"),
