@@ -22,7 +22,7 @@ class Asking(Protocol):
     """Whoever wants an answer of the application."""
 
     def answer_begins(self, answer: Answer, first: bytes, *, whole: bool) -> None:
-        """Take status, headers and what has come of the body with them."""
+        """Take status, headers and what has come of the body with them; if whole, it is the end."""
 
     def answer_piece(self, piece: bytes) -> None:
         """Take a piece of the body."""
@@ -237,15 +237,20 @@ class Channel(asyncio.Protocol):
             elif answer.length is not None and not self._whole:
                 self._left = answer.length - len(first)
                 self._parser = None
+            asking.answer_begins(answer, first, whole=self._whole)
             if self._whole:
-                self._done(asking, lambda: asking.answer_begins(answer, first, whole=True))
-                return
-            asking.answer_begins(answer, first, whole=False)
+                self._let_go()
+            return
         if self._whole and self._asking is asking:
             self._done(asking)
 
-    def _done(self, asking: Asking, tell: Callable[[], None] | None = None) -> None:
+    def _done(self, asking: Asking) -> None:
         """See the end of an answer."""
+        asking.answer_ends()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Be there for somebody else; whoever asked knows already that it was all."""
         keep = self._keeps and self._sent and not self._transport.is_closing()
         self._asking = None
         self._parser = None
@@ -255,10 +260,6 @@ class Channel(asyncio.Protocol):
             self._free(self)
         else:
             self._transport.abort()
-        if tell is not None:
-            tell()
-        else:
-            asking.answer_ends()
 
     def _fail(self) -> None:
         asking, self._asking = self._asking, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -26,7 +25,6 @@ class Passing:
     request : Request
     upstream : Upstream
     pages : Pages
-    log : logging.Logger
     over : callable
         Told when nothing passes any more.
     """
@@ -36,14 +34,12 @@ class Passing:
         request: Request,
         upstream: Upstream,
         pages: Pages,
-        log: logging.Logger,
         over: Callable[[], None],
     ) -> None:
         self._request = request
         self._connection: Connection = request.connection
         self._upstream = upstream
         self._pages = pages
-        self._log = log
         self._over = over
         self._channel: Channel | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -51,7 +47,6 @@ class Passing:
         self._kept = False
         """Whether the connection has been used before, and may have been closed meanwhile."""
         self._begun = False
-        self._slow = False
         self._collected: tuple[Answer, bytearray] | None = None
         """An answer whose body is changed when it is whole."""
         self._changes = False
@@ -154,7 +149,6 @@ class Passing:
 
     def client_slow(self, *, slow: bool) -> None:
         """See that the client takes nothing more for now, or something again."""
-        self._slow = slow
         if self._channel is not None and not self._done:
             self._channel.slow(slow=slow)
 
@@ -186,8 +180,6 @@ class Passing:
             self._answer(answer, first, whole=whole)
         if whole:
             self.answer_ends()
-        elif self._slow and self._channel is not None:
-            self._channel.slow(slow=True)
 
     def _answer(self, answer: Answer, first: bytes, *, whole: bool) -> None:
         request = self._request

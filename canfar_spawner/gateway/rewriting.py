@@ -259,7 +259,7 @@ class Rewriting:
         """Give CARTA's configuration with addresses at which the client finds what they name."""
         try:
             found = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return content
         if not isinstance(found, dict):
             return content

@@ -251,7 +251,7 @@ class Exchange:
             gateway.pages.tell(request, 405, "This method is not passed on.")
             return
         gateway.activity.asked(request)
-        self._passing = Passing(request, gateway.upstream, gateway.pages, gateway.log, self._passed)
+        self._passing = Passing(request, gateway.upstream, gateway.pages, self._passed)
         self._passing.begin(rest, keeps_authorization=guest.keeps_authorization)
 
     def _passed(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from canfar_spawner.gateway.channel import Answer, Channel
 from canfar_spawner.gateway.connection import AHEAD
+from canfar_spawner.gateway.rewriting import Rewriting
 from tests.support.gateway_inside import PREFIX, Inside, inside
 from tests.support.hub import DEADLINE
 
@@ -404,3 +405,17 @@ async def test_what_ends_with_the_connection_ends_the_answer(tmp_path: Path) -> 
         status, headers, body = await found.ask("x")
         assert (status, body) == (200, b"as long as it goes")
         assert dict(headers)["Transfer-Encoding"] == "chunked"
+
+
+async def test_a_fault_of_the_gateways_own_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    async with before(tmp_path, says_target) as found, client(found) as one:
+        with monkeypatch.context() as patch:
+            patch.setattr(Rewriting, "answer_headers", broken)
+            one.ask("GET", "x")
+            assert await one.reader.read() == b""
+        assert (await found.ask("y"))[2] == b"/y"

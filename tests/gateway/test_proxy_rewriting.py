@@ -210,3 +210,9 @@ def test_cartas_configuration_names_addresses_that_the_client_finds() -> None:
     }
     for odd in (b"[]", b"<html>", b"\xff"):
         assert given.body(odd) == odd
+
+
+def test_a_configuration_without_measure_stays_as_it_is() -> None:
+    given = rules(rewrites=("carta-config",))
+    deep = b"[" * 200_000
+    assert given.body(deep) == deep
