@@ -38,7 +38,8 @@ def test_a_lost_database_loses_no_session(hub: ClusterHub) -> None:
     )
     assert hub.pod("keepme01")["metadata"]["uid"] == before, "it goes on"
     again = hub.sign_in("ada")
-    again.wait_ready("keepme01")
+    # Her visit has it taken up, and does not wait for that: at first the hub knows of none.
+    wait_for(lambda: (again.server("keepme01") or {}).get("ready"), "the session to be hers again")
     # JupyterLab asks the hub who its visitor is, with the token it was started with.
     wait_for(lambda: answer_of(again, "keepme01").status_code == 200, "it to let her in")
     assert hub.pod("keepme01")["metadata"]["uid"] == before
