@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-import socket
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from tornado.iostream import IOStream
 from typing_extensions import override
 
 from canfar_spawner.gateway.reading import Message, Reader, Unreadable
 from canfar_spawner.gateway.request import Head, Heads, Request
 
-PIECE: Final = 256 * 1024
-"""Bytes that are had at one time, as asyncio reads them."""
-AHEAD: Final = 2 * PIECE
-"""Bytes that may wait until one side takes them."""
+AHEAD: Final = 512 * 1024
+"""Bytes that may wait until one side takes them; asyncio reads half as many at one time."""
 _IDLE: Final = 3600.0
 _LINGER: Final = 2.0
 """Seconds for which a client may go on sending what nobody reads, so that it sees its answer."""
@@ -26,6 +22,12 @@ _LOOK_EVERY: Final = 2.0
 """Seconds between two looks whether a client that is not read from is still there."""
 _QUEUE, SINK = 1, 2
 """Why nothing is read: requests wait for one before them, a body for whoever takes it."""
+
+
+def cut_off(transport: asyncio.Transport) -> None:
+    """End a connection at once, unless it is gone: asyncio's own word for it may fail then."""
+    if transport.get_protocol() is not None:
+        transport.abort()
 
 
 class Serving(Protocol):
@@ -92,13 +94,18 @@ class Connection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        current = self._end()
+        if current is not None and current.serving is not None:
+            current.serving.client_gone()
+
+    def _end(self) -> Message | None:
+        """Have nothing more to do with the connection, and give what was being answered."""
         for timer in (self._timer, self._look):
             if timer is not None:
                 timer.cancel()
         current, self._current = self._current, None
         self._reader.close()
-        if current is not None and current.serving is not None:
-            current.serving.client_gone()
+        return current
 
     @override
     def pause_writing(self) -> None:
@@ -309,17 +316,13 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once, in the middle of whatever it is."""
-        self._transport.abort()
+        cut_off(self._transport)
 
-    def detach(self) -> IOStream:
-        """Give the connection away, for another protocol."""
-        sock = self._transport.get_extra_info("socket").dup()
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the connection away, which may be held, and what has come of another protocol."""
         rest = self._reader.rest or b""
-        self._reader.close()
-        self._current = None
-        # It lets go of its own end of the connection, which is not the last one.
-        self._transport.abort()
-        return _Resumed(sock, rest)
+        self._end()
+        return self._transport, rest
 
     @property
     def stream(self) -> Connection:
@@ -327,20 +330,3 @@ class Connection(asyncio.Protocol):
         return self
 
     close = abort
-
-
-class _Resumed(IOStream):
-    """A connection from which something has been read already."""
-
-    def __init__(self, sock: socket.socket, rest: bytes) -> None:
-        super().__init__(sock, read_chunk_size=PIECE)
-        self._rest = rest
-
-    @override
-    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        if not self._rest:
-            return super().read_from_fd(buf)
-        taken = self._rest[: len(buf)]
-        buf[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)

@@ -92,6 +92,7 @@ class Reader:
     def close(self) -> None:
         """Let go of everything."""
         self.over = True
+        self.rest = None
         self.waiting.clear()
         self._reading = None
         # It refers to what refers to it.

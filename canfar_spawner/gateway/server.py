@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from types import SimpleNamespace
 from typing import Final
-
-from tornado.iostream import IOStream, StreamClosedError
 
 from canfar_spawner.core.kinds import Transport
 from canfar_spawner.gateway import stream
@@ -177,7 +174,7 @@ class Exchange:
     async def _run(self) -> None:
         try:
             await self._answer()
-        except (StreamClosedError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             self.request.connection.abort()
         except Exception:
             self._gateway.log.exception("A request could not be answered")
@@ -261,21 +258,15 @@ class Exchange:
     async def _websocket(self, guest: Guest, rest: str) -> None:
         gateway = self._gateway
         used = gateway.activity.used
-
-        def taken(connection: IOStream) -> None:
-            # Where visitors are cut off, it is looked for here.
-            self.request.connection = SimpleNamespace(stream=connection, abort=connection.close)
-
         if gateway.settings.session.transport is not Transport.STREAM:
             await relay(
                 self.request,
                 rest,
                 gateway.upstream,
                 keeps_authorization=guest.keeps_authorization,
-                taken=taken,
                 used=used,
             )
         elif rest == stream.ADDRESS:
-            await stream.show(self.request, gateway.upstream, taken=taken, used=used)
+            await stream.show(self.request, gateway.upstream, used=used)
         else:
             refuse(self.request, 404, NOTHING)

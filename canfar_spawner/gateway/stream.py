@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from tornado.iostream import IOStream, StreamClosedError
+from typing_extensions import override
 
 from canfar_spawner.gateway.request import Request, refuse
 from canfar_spawner.gateway.upstream import Unreachable, Upstream
@@ -77,7 +77,6 @@ async def show(
     request: Request,
     upstream: Upstream,
     *,
-    taken: Callable[[IOStream], None],
     used: Callable[[], None],
 ) -> None:
     """Connect a browser and the application's socket until one of them goes.
@@ -86,8 +85,6 @@ async def show(
     ----------
     request : Request
     upstream : Upstream
-    taken : callable
-        Told the client's connection once it is the gateway's own.
     used : callable
         Called when somebody does something.
     """
@@ -98,13 +95,12 @@ async def show(
         )
         return
     try:
-        there = await upstream.connect()
+        there = await upstream.connect(_Stream)
     except Unreachable:
         refuse(request, 502, "The application does not answer.")
         return
-    here: IOStream = request.connection.detach()
-    here.set_nodelay(True)
-    taken(here)
+    here = _Stream()
+    here.take(*request.connection.detach())
     offered = request.headers.get("Sec-WebSocket-Protocol", "")
     lines = [
         "HTTP/1.1 101 Switching Protocols",
@@ -116,19 +112,52 @@ async def show(
         lines.append(f"Sec-WebSocket-Protocol: {_PROTOCOL}")
     try:
         await here.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        over = await until_one_ends(_inwards(here, there, used), _outwards(there, here))
+        over = await _until_one_ends(_inwards(here, there, used), _outwards(there, here))
         broken = any(isinstance(way.exception(), _Broken) for way in over)
         code = _PROTOCOL_ERROR if broken else _GOING_AWAY
-        if not here.closed():
-            await here.write(frame(_CLOSE, code.to_bytes(2, "big")))
-    except StreamClosedError:
+        await here.write(frame(_CLOSE, code.to_bytes(2, "big")))
+    except OSError:
         pass
     finally:
-        here.close()
-        there.close()
+        here.writer.transport.abort()
+        there.writer.transport.abort()
 
 
-async def until_one_ends(*ways: Coroutine[Any, Any, None]) -> set[asyncio.Task[None]]:
+class _Stream(asyncio.StreamReaderProtocol):
+    """A connection that is read and written step by step: frames are read more easily so."""
+
+    def __init__(self) -> None:
+        self.reader = asyncio.StreamReader(limit=_PIECE)
+        super().__init__(self.reader)
+        self.writer: asyncio.StreamWriter
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        # A write is over when all of it has gone.
+        transport.set_write_buffer_limits(0)
+        self.writer = asyncio.StreamWriter(transport, self, self.reader, asyncio.get_running_loop())
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Nothing of what waits is read any more: whoever sent it may have been cut off.
+        super().connection_lost(exc or ConnectionAbortedError())
+
+    def take(self, transport: asyncio.Transport, early: bytes) -> None:
+        """Take a connection over, and what has come on it already."""
+        transport.set_protocol(self)
+        self.connection_made(transport)
+        transport.resume_reading()
+        self.data_received(early)
+
+    async def write(self, piece: bytes) -> None:
+        """Send bytes, and wait until they have gone."""
+        self.writer.write(piece)
+        await self.writer.drain()
+
+
+async def _until_one_ends(*ways: Coroutine[Any, Any, None]) -> set[asyncio.Task[None]]:
     """Pass bytes every way until one of them ends, end the others, and give which it was."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
@@ -140,39 +169,38 @@ async def until_one_ends(*ways: Coroutine[Any, Any, None]) -> set[asyncio.Task[N
     return over
 
 
-async def _outwards(there: IOStream, here: IOStream) -> None:
-    while True:
-        await here.write(frame(_BINARY, await there.read_bytes(_PIECE, partial=True)))
+async def _outwards(there: _Stream, here: _Stream) -> None:
+    while piece := await there.reader.read(_PIECE):
+        await here.write(frame(_BINARY, piece))
 
 
-async def _inwards(here: IOStream, there: IOStream, used: Callable[[], None]) -> None:
+async def _inwards(here: _Stream, there: _Stream, used: Callable[[], None]) -> None:
+    read = here.reader.readexactly
     while True:
-        first, second = await here.read_bytes(2)
+        first, second = await read(2)
         opcode, size = first & 0x0F, second & 0x7F
         if not second & 0x80 or first & 0x70:
             raise _Broken
         if opcode & 0x8:
             if size > _LONGEST_CONTROL or not first & 0x80:
                 raise _Broken
-            content = await _content(here, size)
+            mask = await read(4)
+            content = unmask(await read(size), mask, 0)
             if opcode == _CLOSE:
                 return
             if opcode == _PING:
                 await here.write(frame(_PONG, content))
             continue
         if size > _LONGEST_CONTROL:
-            size = int.from_bytes(await here.read_bytes(2 if size == 126 else 8), "big")
-        mask = await here.read_bytes(4)
+            size = int.from_bytes(await read(2 if size == 126 else 8), "big")
+        mask = await read(4)
         done = 0
         while done < size:
-            masked = await here.read_bytes(min(_PIECE, size - done), partial=True)
+            masked = await here.reader.read(min(_PIECE, size - done))
+            if not masked:
+                return
             piece = unmask(masked, mask, done)
             if not done and opcode in (_TEXT, _BINARY) and piece[0] in _DOES:
                 used()
             done += len(piece)
             await there.write(piece)
-
-
-async def _content(here: IOStream, size: int) -> bytes:
-    mask = await here.read_bytes(4)
-    return unmask(await here.read_bytes(size), mask, 0) if size else b""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
-from typing import Any, Final
-
-from tornado.iostream import IOStream
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from canfar_spawner.core.gateway import Listening
 from canfar_spawner.gateway.channel import Answer, Channel
-from canfar_spawner.gateway.connection import PIECE
 from canfar_spawner.gateway.rewriting import Rewriting
 
 _CONNECT: Final = 10.0
 _KEPT: Final = 4.0
 """Seconds that an idle connection is kept: many applications close theirs after five."""
+
+
+_Made = TypeVar("_Made", bound=asyncio.Protocol)
 
 
 class Unreachable(Exception):
@@ -62,20 +62,26 @@ class Upstream:
         ------
         Unreachable
         """
+        return await self.connect(lambda: Channel(self._free))
+
+    async def connect(self, make: Callable[[], _Made]) -> _Made:
+        """Open a connection, and give what was made to have it.
+
+        Raises
+        ------
+        Unreachable
+        """
         loop = asyncio.get_running_loop()
         path, port = self._listening.socket, self._listening.port
         try:
             async with asyncio.timeout(_CONNECT):
                 if path is not None:
-                    _, channel = await loop.create_unix_connection(self._channel, path)
+                    _, made = await loop.create_unix_connection(make, path)
                 else:
-                    _, channel = await loop.create_connection(self._channel, "127.0.0.1", port or 0)
+                    _, made = await loop.create_connection(make, "127.0.0.1", port or 0)
         except (OSError, TimeoutError) as error:
             raise Unreachable from error
-        return channel
-
-    def _channel(self) -> Channel:
-        return Channel(self._free)
+        return made
 
     def _free(self, channel: Channel) -> None:
         loop = asyncio.get_running_loop()
@@ -90,27 +96,6 @@ class Upstream:
         while self._idle and self._idle[0].idle_since <= oldest:
             self._idle.popleft().drop()
         self._sweeping = loop.call_later(_KEPT, self._sweep) if self._idle else None
-
-    async def connect(self) -> IOStream:
-        """Open a connection of its own, for bytes.
-
-        Raises
-        ------
-        Unreachable
-        """
-        path, port = self._listening.socket, self._listening.port
-        kind = socket.AF_INET if path is None else socket.AF_UNIX
-        stream = IOStream(socket.socket(kind, socket.SOCK_STREAM), read_chunk_size=PIECE)
-        address: Any = ("127.0.0.1", port) if path is None else path
-        try:
-            async with asyncio.timeout(_CONNECT):
-                await stream.connect(address)
-        except (OSError, TimeoutError) as error:
-            stream.close()
-            raise Unreachable from error
-        if path is None:
-            stream.set_nodelay(True)
-        return stream
 
     async def answers(self, path: str) -> bool:
         """Say whether the application answers below 500."""
@@ -134,10 +119,10 @@ class Upstream:
     async def listens(self) -> bool:
         """Say whether somebody takes connections there."""
         try:
-            stream = await self.connect()
+            channel = await self.open()
         except Unreachable:
             return False
-        stream.close()
+        channel.drop()
         return True
 
 

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,95 +14,8 @@ import pytest
 from canfar_spawner.gateway.channel import Answer, Channel
 from canfar_spawner.gateway.connection import AHEAD
 from canfar_spawner.gateway.rewriting import Rewriting
-from tests.support.gateway_inside import PREFIX, Inside, inside
-from tests.support.hub import DEADLINE
-
-Reader = asyncio.StreamReader
-Writer = asyncio.StreamWriter
-Serve = Callable[[bytes, Reader, Writer], Awaitable[bool]]
-"""Answers one request of these headers; says whether the connection stays."""
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110 - others change what it looks at
-            await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def before(place: Path, serve: Serve, **changes: object) -> AsyncIterator[Inside]:
-    """Have a gateway before an application of these bytes."""
-    writers: set[Writer] = set()
-
-    async def connected(reader: Reader, writer: Writer) -> None:
-        writers.add(writer)
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                if head.startswith(b"GET /ready "):
-                    writer.write(OK)
-                elif not await serve(head, reader, writer):
-                    break
-        writer.close()
-        writers.discard(writer)
-
-    path = str(place / "bytes.sock")
-    server = await asyncio.start_unix_server(connected, path, limit=1 << 20)
-    told = {"listening": {"socket": path}, "ready_path": "/ready", **changes}
-    async with server, inside(place, None, **told) as found:
-        await until(lambda: found.gateway.readiness.ready)
-        async with asyncio.timeout(DEADLINE):
-            yield found
-        for writer in writers:
-            writer.close()
-
-
-class Client:
-    """A client that says what it likes."""
-
-    def __init__(self, reader: Reader, writer: Writer) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def ask(self, method: str, path: str, *lines: str, version: str = "1.1") -> None:
-        """Send a request of the owner's, as far as its headers."""
-        head = [
-            f"{method} {PREFIX}{path} HTTP/{version}",
-            "Host: h",
-            "Authorization: Bearer owners",
-            *lines,
-        ]
-        self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
-
-    async def head(self) -> bytes:
-        """Read the headers of an answer."""
-        return await self.reader.readuntil(b"\r\n\r\n")
-
-    async def answer(self) -> bytes:
-        """Read an answer of known length, and give its body."""
-        head = await self.head()
-        (length,) = (
-            int(line.split(b":")[1])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length:")
-        )
-        return await self.reader.readexactly(length)
-
-
-@contextlib.asynccontextmanager
-async def client(found: Inside, *, receive: int = 0) -> AsyncIterator[Client]:
-    sock = socket.socket()
-    if receive:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-    sock.settimeout(0)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", found.port))
-    reader, writer = await asyncio.open_connection(sock=sock, limit=receive or 1 << 16)
-    try:
-        yield Client(reader, writer)
-    finally:
-        writer.close()
+from tests.gateway.raw import OK, Reader, Writer, before, client, until
+from tests.support.gateway_inside import PREFIX
 
 
 def target(head: bytes) -> str:
