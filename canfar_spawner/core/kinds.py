@@ -103,6 +103,8 @@ class KindSpec(Frozen):
     """How the names of files end that it is for; none: it is for every file."""
     application: Application = Application()
     """What is behind the gateway, where there is one."""
+    panel: bool = False
+    """Whether the platform's panel may be beside the application, and storage in it."""
 
 
 FITS: Final = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
@@ -125,6 +127,7 @@ KINDS: Final[dict[SessionKind, KindSpec]] = {
         idle=IdleRule.KERNELS,
         page="/lab",
         open_page="/lab/tree/{view}",
+        panel=True,
         # For an image that carries nothing of the platform; any other answers for itself.
         application=Application(
             argv=(

@@ -15,7 +15,7 @@ from canfar_spawner.core.errors import Conflict, Invalid, NotAllowed
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.sharing import MOST_BY_LINK
 from canfar_spawner.manager.records import SessionRecord
-from canfar_spawner.manager.shares import Share
+from canfar_spawner.manager.shares import Share, Terms
 from canfar_spawner.manager.sharing import Sharing
 
 _BYTES: Final = 24
@@ -66,18 +66,17 @@ class Links:
         self._page = page
 
     async def make(
-        self, record: SessionRecord, *, people: int = 1, until: datetime | None = None, by: str
+        self, record: SessionRecord, terms: Terms, *, people: int = 1
     ) -> tuple[Share, str]:
         """Make a link to a session.
 
         Parameters
         ----------
         record : SessionRecord
+        terms : Terms
+            On which whoever comes in by it does.
         people : int
-            How many may come in by it.
-        until : datetime, optional
-            When their access ends; by default when the session does.
-        by : str
+            How many may.
 
         Returns
         -------
@@ -87,7 +86,7 @@ class Links:
         if not 1 <= people <= MOST_BY_LINK:
             raise Invalid(f"A link is for 1 to {MOST_BY_LINK} people.", field="people")
         code = secrets.token_urlsafe(_BYTES)
-        share = await self._sharing.by_link(record, digest(code), people=people, until=until, by=by)
+        share = await self._sharing.by_link(record, digest(code), terms, people=people)
         return share, code
 
     def url(self, code: str) -> str:

@@ -9,13 +9,14 @@ from typing_extensions import override
 
 from canfar_spawner.core.authority import Action
 from canfar_spawner.core.errors import Invalid, RequestRefused
+from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.sharing import MOST_BY_LINK
 from canfar_spawner.manager.pages_frame import Frame, Page
 from canfar_spawner.manager.pages_sessions import ID, SessionPage
 from canfar_spawner.manager.pages_views import AuditRow, GuestRow, JoinView, ShareRow, ShareView
 from canfar_spawner.manager.people import groups_with_others
 from canfar_spawner.manager.records import SessionRecord
-from canfar_spawner.manager.shares import How, Share
+from canfar_spawner.manager.shares import How, Share, Terms
 from canfar_spawner.manager.sharing_words import LENGTHS, happened, lengths, title
 from canfar_spawner.portal.language import marked, say
 from canfar_spawner.portal.sharing import ONE_DOMAIN, SHARING_MEANS
@@ -46,6 +47,7 @@ class SharePage(SessionPage):
             title=title(share),
             until=iso(share.until),
             link_until=iso(opens) if opens else "",
+            storage=share.storage,
             guests=tuple(
                 GuestRow(name, here.get(name, "")) for name in self.manager.sharing.used_by(share)
             ),
@@ -71,6 +73,7 @@ class SharePage(SessionPage):
                 for hours, words in lengths(policy.longest, record.ends - now)
             ),
             most_people=MOST_BY_LINK,
+            storage=KINDS[record.kind].panel,
             warning=_warning(self.manager),
             off=sharing.off(),
             **said,
@@ -92,30 +95,40 @@ class SharePage(SessionPage):
         except RequestRefused as error:
             field = "person" if error.field == "user" else error.field
             await self._show(
-                record, error.status, error=error.sentence, error_field=field, person=person
+                record,
+                error.status,
+                error=error.sentence,
+                error_field=field,
+                person=person,
+                with_storage=self._with_storage(),
             )
             return
         self.lead_on(f"share/{session}", session, **said)
 
     async def _share(self, record: SessionRecord, person: str) -> dict[str, str]:
-        until, by = self._until(), self.caller.name
+        terms = Terms(
+            by=self.caller.name,
+            until=self._until(),
+            storage=self._with_storage(),
+        )
         match self.get_body_argument("how", ""):
             case How.PERSON:
-                await self.manager.sharing.with_person(record, person, until=until, by=by)
+                await self.manager.sharing.with_person(record, person, terms)
                 return {"said": say("%(name)s may enter now.", name=person)}
             case How.GROUP:
                 group = self.get_body_argument("group", "")
-                await self.manager.sharing.with_group(record, group, until=until, by=by)
+                await self.manager.sharing.with_group(record, group, terms)
                 words = say("Everyone in the group %(name)s may enter now.", name=group)
                 return {"said": words}
             case How.LINK:
-                share, code = await self.manager.links.make(
-                    record, people=self._people(), until=until, by=by
-                )
+                share, code = await self.manager.links.make(record, terms, people=self._people())
                 ends = iso(share.link_until) if share.link_until else ""
                 return {"link": self.manager.links.url(code), "link_until": ends}
             case _:
                 raise Invalid("Share by a link, with a person or with a group.", field="how")
+
+    def _with_storage(self) -> bool:
+        return bool(self.get_body_argument("storage", ""))
 
     def _people(self) -> int:
         text = self.get_body_argument("people", "1")

@@ -105,6 +105,8 @@ class ShareRow:
     link_until: str
     """Until when a link can be taken up; empty for the other ways, and once it cannot."""
     guests: tuple[GuestRow, ...] = ()
+    storage: bool = False
+    """Whether the panel shows them the owner's storage, for reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class ShareView:
     """How long a share may last: value and word."""
     most_people: int = 1
     """How many may come in by one link at most."""
+    storage: bool = False
+    """Whether a share may open storage: the session can have the panel that shows it."""
     warning: str = ""
     """A standing warning on sharing at this site."""
     link: str = ""
@@ -141,6 +145,8 @@ class ShareView:
     error_field: str = ""
     person: str = ""
     """What was typed, where it was refused."""
+    with_storage: bool = False
+    """What was chosen then."""
     off: str = ""
     """Why nothing can be shared here."""
 

@@ -232,7 +232,13 @@ NOTICE: Final = shape(
     sentence=TEXT,
 )
 SHARE: Final = shape(
-    "id how title until letsIn", id=TEXT, how=TEXT, title=TEXT, until=TIME, letsIn=many(TEXT)
+    "id how title until letsIn storage",
+    id=TEXT,
+    how=TEXT,
+    title=TEXT,
+    until=TIME,
+    letsIn=many(TEXT),
+    storage={"type": "boolean"},
 )
 ASK_SHARE: Final[Schema] = {
     "type": "object",
@@ -242,13 +248,14 @@ ASK_SHARE: Final[Schema] = {
         "link": {"type": "boolean"},
         "until": TIME,
         "people": {"type": "integer", "minimum": 1},
+        "storage": {"type": "boolean"},
     },
     "additionalProperties": False,
 }
 VISITOR: Final = shape("name", name=TEXT)
 LINE: Final = shape("at by deed text", at=TIME, by=TEXT, deed=TEXT, text=TEXT)
 SHARING: Final = shape(
-    "session name ends now open off means warning groups lengths mostPeople shares visitors",
+    "session name ends now open off means warning groups lengths mostPeople storage shares visitors",
     session=TEXT,
     name=TEXT,
     ends=TIME,
@@ -260,6 +267,7 @@ SHARING: Final = shape(
     groups=many(TEXT),
     lengths=many(shape("words", hours={"type": ["integer", "null"]}, words=TEXT)),
     mostPeople=COUNT,
+    storage={"type": "boolean"},
     shares=many(SHARE),
     visitors=many(VISITOR),
 )

@@ -36,6 +36,17 @@ class Deed(StrEnum):
     UNKNOWN = "removed at the hub: nobody shared it here"
 
 
+class Terms(Frozen):
+    """On what terms somebody is let in."""
+
+    by: str
+    """Who lets her in."""
+    until: datetime | None = None
+    """None: until the session ends, or for as long as the site permits."""
+    storage: bool = False
+    """Whether the panel shows her the owner's storage, for reading."""
+
+
 class Share(Frozen):
     """One way by which others may enter a session."""
 
@@ -54,6 +65,8 @@ class Share(Frozen):
     """The digest of a link's code; the code itself is kept nowhere."""
     people: int = 1
     """How many may come in by a link."""
+    storage: bool = False
+    """Whether the panel shows the owner's storage to whom it lets in, for reading."""
     joined: tuple[str, ...] = ()
     """Who has taken up the link."""
     left: tuple[str, ...] = ()
@@ -94,6 +107,8 @@ class Entrant(Frozen):
     until: datetime
     shares: tuple[str, ...]
     """By which shares."""
+    storage: bool = False
+    """Whether any of them opens the owner's storage to her, for reading."""
     here_since: datetime | None = None
     """Since when she is in it; None while she is not."""
 
@@ -109,6 +124,7 @@ class Line(Frozen):
     whom: str = ""
     how: How | None = None
     until: datetime | None = None
+    storage: bool = False
 
 
 def entrants(
@@ -125,6 +141,7 @@ def entrants(
                 name=name,
                 until=max(share.until, known.until) if known else share.until,
                 shares=(*known.shares, share.id) if known else (share.id,),
+                storage=share.storage or (known is not None and known.storage),
             )
     return found
 

@@ -22,6 +22,7 @@ from canfar_spawner.core.errors import (
     SessionError,
     shown,
 )
+from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.names import SessionId
 from canfar_spawner.core.sharing import SharingPolicy, demand_sharing, end_of_share, refusal
 from canfar_spawner.manager.doors import Doors, Sessions
@@ -36,6 +37,7 @@ from canfar_spawner.manager.shares import (
     Line,
     People,
     Share,
+    Terms,
     entrants,
 )
 from canfar_spawner.manager.visitors import Here, Visits
@@ -163,10 +165,8 @@ class Sharing:
 
     # What people do.
 
-    async def with_person(
-        self, record: SessionRecord, name: str, *, until: datetime | None, by: str
-    ) -> Share:
-        """Share a session with somebody; once more changes until when.
+    async def with_person(self, record: SessionRecord, name: str, terms: Terms) -> Share:
+        """Share a session with somebody; once more changes until when, and whether with storage.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class Sharing:
         Unavailable
             Hub or database did not answer.
         """
-        share = self._new(record, How.PERSON, whom=name, until=until, by=by)
+        share = self._new(record, How.PERSON, terms, whom=name)
         if name == record.owner:
             raise Invalid("The session is its owner's already. Name somebody else.", field="user")
         if not name or not self._people.knows(name):
@@ -186,11 +186,9 @@ class Sharing:
             )
         return await self._add(share, Deed.SHARED)
 
-    async def with_group(
-        self, record: SessionRecord, group: str, *, until: datetime | None, by: str
-    ) -> Share:
+    async def with_group(self, record: SessionRecord, group: str, terms: Terms) -> Share:
         """Share a session with everybody who is, or comes to be, in a group of its owner."""
-        share = self._new(record, How.GROUP, whom=group, until=until, by=by)
+        share = self._new(record, How.GROUP, terms, whom=group)
         mine = self._people.groups(record.owner)
         if group not in mine:
             raise NotAllowed(
@@ -201,10 +199,10 @@ class Sharing:
         return await self._add(share, Deed.SHARED)
 
     async def by_link(
-        self, record: SessionRecord, code: str, *, people: int, until: datetime | None, by: str
+        self, record: SessionRecord, code: str, terms: Terms, *, people: int
     ) -> Share:
         """Keep a new link; only the digest of its code is given."""
-        share = self._new(record, How.LINK, until=until, by=by)
+        share = self._new(record, How.LINK, terms)
         ends = min(share.until, share.made + self._policy().link_lifetime)
         share = share.model_copy(update={"code": code, "people": people, "link_until": ends})
         return await self._add(share, Deed.LINKED)
@@ -350,20 +348,24 @@ class Sharing:
 
     # How it is done.
 
-    def _new(
-        self, record: SessionRecord, how: How, *, until: datetime | None, by: str, whom: str = ""
-    ) -> Share:
+    def _new(self, record: SessionRecord, how: How, terms: Terms, *, whom: str = "") -> Share:
         policy = self._policy()
         demand_sharing(policy, own_origins=self._own_origins)
         if not record.live or record.ending is not None:
             raise Conflict("The session has ended or is ending. Share one that goes on.")
         if not record.interactive:
             raise NotAllowed("A batch job has no page that others could open.")
+        if terms.storage and not KINDS[record.kind].panel:
+            raise Invalid(
+                "Storage is shown in JupyterLab's panel, which this session does not have.",
+                field="storage",
+            )
         now = self._clock()
-        ends = end_of_share(until, now=now, ends=record.ends, policy=policy)
+        ends = end_of_share(terms.until, now=now, ends=record.ends, policy=policy)
         for share in self.shares(record.id):
             if how is not How.LINK and (share.how, share.whom) == (how, whom):
-                return share.model_copy(update={"until": ends, "by": by, "left": ()})
+                again = {"until": ends, "by": terms.by, "left": (), "storage": terms.storage}
+                return share.model_copy(update=again)
         if len(self._shares.get(record.id, {})) >= _MOST:
             raise LimitReached(f"A session has at most {_MOST} shares. Revoke one first.")
         return Share(
@@ -374,7 +376,8 @@ class Sharing:
             whom=whom,
             until=ends,
             made=now,
-            by=by,
+            by=terms.by,
+            storage=terms.storage,
         )
 
     async def _add(self, share: Share, deed: Deed) -> Share:
@@ -440,8 +443,7 @@ class Sharing:
         *,
         by: str,
         whom: str = "",
-        how: How | None = None,
-        until: datetime | None = None,
+        share: Share | None = None,
     ) -> None:
         at = self._clock()
         self._log.info("%s/%s: %s by %s %s", owner, session, deed, by, whom)
@@ -453,16 +455,14 @@ class Sharing:
                 by=by,
                 deed=deed,
                 whom=whom,
-                how=how,
-                until=until,
+                how=share.how if share else None,
+                until=share.until if share and share.over is None else None,
+                storage=share is not None and share.storage,
             )
         )
 
     async def _note(self, share: Share, deed: Deed, *, by: str, whom: str) -> None:
-        until = share.until if share.over is None else None
-        self._write_down(
-            share.session, share.owner, deed, by=by, whom=whom, how=share.how, until=until
-        )
+        self._write_down(share.session, share.owner, deed, by=by, whom=whom, share=share)
         await self._catch_up()
 
     async def _catch_up(self) -> None:

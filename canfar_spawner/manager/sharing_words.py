@@ -34,6 +34,10 @@ _DEEDS: Final = {
     Deed.WENT: marked("%(whom)s went"),
     Deed.UNKNOWN: marked("%(whom)s was let in at the hub and not here; that was taken back"),
 }
+_WITH_STORAGE: Final = {
+    Deed.SHARED: marked("%(by)s shared it with %(whom)s, with storage to read"),
+    Deed.LINKED: marked("%(by)s made a link, with storage to read"),
+}
 
 
 def title(share: Share) -> str:
@@ -45,7 +49,8 @@ def happened(line: Line) -> str:
     """Put one thing that happened into words."""
     own = line.deed in (Deed.CAME, Deed.WENT, Deed.LEFT, Deed.JOINED)
     whom = line.whom or line.by if own else _whom(line.how, line.whom)
-    return say(_DEEDS[line.deed], by=line.by, whom=whom)
+    words = _WITH_STORAGE.get(line.deed) if line.storage else None
+    return say(words or _DEEDS[line.deed], by=line.by, whom=whom)
 
 
 def _whom(how: How | None, whom: str) -> str:

@@ -179,10 +179,12 @@ class Session(Shown):
         self.tell(wire.events_table(await self._events(record)))
 
     def _visit(self, record: SessionRecord) -> dict[str, Any]:
-        """Tell a visitor until when she may enter; administrators need no share."""
-        until = {one.name: one.until for one in self.manager.sharing.entrants(record.id)}
-        mine = until.get(self.caller.name)
-        return {"visitUntil": wire.moment(mine)} if mine else {}
+        """Tell a visitor until when she may enter, and what she may see; administrators need no share."""
+        let_in = {one.name: one for one in self.manager.sharing.entrants(record.id)}
+        mine = let_in.get(self.caller.name)
+        if mine is None:
+            return {}
+        return {"visitUntil": wire.moment(mine.until), "visitStorage": mine.storage}
 
     def _tail(self) -> int | None:
         text = self.word("tail")

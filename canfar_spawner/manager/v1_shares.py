@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from canfar_spawner.core.authority import Action
 from canfar_spawner.core.errors import Invalid, NotAllowed, NotYours, listing, shown
+from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.sharing import MOST_BY_LINK
 from canfar_spawner.manager.callers import Caller
 from canfar_spawner.manager.links import Invitation
 from canfar_spawner.manager.people import groups_with_others
 from canfar_spawner.manager.records import SessionRecord
-from canfar_spawner.manager.shares import Line, Share
+from canfar_spawner.manager.shares import Line, Share, Terms
 from canfar_spawner.manager.sharing_words import happened, lengths, title
 from canfar_spawner.manager.v1 import NotFound
 from canfar_spawner.manager.wire import moment
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from canfar_spawner.manager.service import Manager
 
 WAYS: Final = ("user", "group", "link")
-WORDS: Final = (*WAYS, "until", "people")
+WORDS: Final = (*WAYS, "until", "people", "storage")
 _NOBODY: Final = "This token speaks for one session, and not for you. Use one of your own."
 
 
@@ -44,6 +45,7 @@ def share_json(share: Share, lets_in: tuple[str, ...]) -> dict[str, Any]:
         "letsIn": list(lets_in),
         "linkUntil": moment(share.link_until) if share.link_until else None,
         "people": share.people if share.code else None,
+        "storage": share.storage,
     }
 
 
@@ -136,6 +138,7 @@ class SharingDesk:
                 for hours, words in lengths(policy.longest, record.ends - now)
             ],
             "mostPeople": MOST_BY_LINK,
+            "storage": KINDS[record.kind].panel,
             "shares": self.shares(caller, session),
             "visitors": self.visitors(caller, session),
         }
@@ -147,19 +150,21 @@ class SharingDesk:
 
     async def share(self, caller: Caller, session: str, body: object) -> dict[str, Any]:
         """Share a session; the address of a link is told this once."""
-        record, sharing, by = self._mine(caller, session), self._sharing, caller.name
+        record, sharing = self._mine(caller, session), self._sharing
         way, wanted = _wanted(body)
-        until = read_until(wanted.get("until"))
+        terms = Terms(
+            by=caller.name, until=read_until(wanted.get("until")), storage=_storage(wanted)
+        )
         if way == "link":
             links = self._manager.links
             people = _people(wanted.get("people", 1))
-            share, code = await links.make(record, people=people, until=until, by=by)
+            share, code = await links.make(record, terms, people=people)
             return {**share_json(share, ()), "url": links.url(code)}
         name = _name(wanted, way)
         if way == "user":
-            share = await sharing.with_person(record, name, until=until, by=by)
+            share = await sharing.with_person(record, name, terms)
         else:
-            share = await sharing.with_group(record, name, until=until, by=by)
+            share = await sharing.with_group(record, name, terms)
         return share_json(share, sharing.used_by(share))
 
     async def revoke(
@@ -187,6 +192,7 @@ class SharingDesk:
                 "name": one.name,
                 "until": moment(one.until),
                 "shares": list(one.shares),
+                "storage": one.storage,
                 "here": moment(one.here_since) if one.here_since else None,
             }
             for one in sharing.entrants(record.id)
@@ -197,6 +203,7 @@ class SharingDesk:
                 "name": here.name,
                 "until": None,
                 "shares": [],
+                "storage": False,
                 "here": moment(here.since),
             }
             found.setdefault(here.name, seen)
@@ -288,6 +295,13 @@ def _name(body: Mapping[str, Any], field: str) -> str:
     value = body[field]
     if not isinstance(value, str) or len(value) > 255:
         raise Invalid(f"{field} must be a name.", field=field)
+    return value
+
+
+def _storage(body: Mapping[str, Any]) -> bool:
+    value = body.get("storage", False)
+    if not isinstance(value, bool):
+        raise Invalid("storage must be true or false.", field="storage")
     return value
 
 

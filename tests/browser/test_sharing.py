@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
 SESSION = "browsed1"
 NAME = "M31 photometry"
 REVOKED = "Revoked. Whoever was in by it is out within seconds."
+STORAGE = "Show my storage in the panel, to read"
 LOADED_MS = 120_000
 """JupyterLab in a second browser, while the first one and a hub have the machine too."""
 STATUS = """async path => {
@@ -174,8 +175,12 @@ def test_by_a_link_by_name_and_with_a_group_until_it_is_revoked(
 
     dialog.get_by_role("tab", name="Person").click()
     dialog.get_by_label("Name", exact=True).fill("ben")
+    dialog.get_by_role("tabpanel", name="Person").get_by_label(STORAGE).check()
     dialog.get_by_role("button", name="Share", exact=True).click()
     expect(dialog.get_by_role("status")).to_have_text("ben may enter now.")
+    expect(dialog.get_by_text("with storage to read")).to_be_visible()
+    (let_in,) = calls.shares(ada, SESSION)
+    assert let_in["storage"] is True
     enter_from_home(guest)
     revoke(dialog, guest, ada, lambda: dialog.get_by_role("button", name="Revoke ben"))
 
@@ -183,6 +188,7 @@ def test_by_a_link_by_name_and_with_a_group_until_it_is_revoked(
     dialog.get_by_role("combobox", name="Group").select_option("survey")
     dialog.get_by_role("button", name="Share", exact=True).click()
     expect(dialog.get_by_role("status")).to_have_text("Everyone in the group survey may enter now.")
+    expect(dialog.get_by_text("with storage to read")).to_have_count(0)
     enter_from_home(guest)
     revoke(dialog, guest, ada, lambda: dialog.get_by_role("button", name="Revoke all"))
 

@@ -187,6 +187,7 @@ class SharingContract:
             ({"user": guest.name, "until": "tomorrow"}, 400, "until"),
             ({"user": guest.name, "scopes": ["servers"]}, 400, "scopes is not known"),
             ({"link": True, "people": 0}, 400, "1 to 50"),
+            ({"user": guest.name, "storage": "yes"}, 400, "true or false"),
         ):
             answer = calls.manager(owner, "POST", shares, json=body)
             assert answer.status_code == status, (body, answer.text)

@@ -17,8 +17,9 @@ from canfar_spawner.core.errors import (
     NotAllowed,
 )
 from canfar_spawner.manager.records import SessionRecord
-from canfar_spawner.manager.shares import Deed, How, Share
+from canfar_spawner.manager.shares import Deed, How, Share, Terms
 from canfar_spawner.manager.sharing_book import SharingBook
+from canfar_spawner.manager.sharing_words import happened
 from canfar_spawner.manager.visitors import STALE_AFTER, Here
 from tests.core.world import ADA, BEN, EVE
 from tests.manager.guests import HOUR, Site, session, site
@@ -28,7 +29,7 @@ __all__ = ["session", "site"]
 
 async def test_a_person_is_let_in_until_then(site: Site, session: SessionRecord) -> None:
     until = site.clock() + HOUR
-    share = await site.sharing.with_person(session, "ben", until=until, by="ada")
+    share = await site.sharing.with_person(session, "ben", Terms(by="ada", until=until))
     assert (share.how, share.whom, share.until) == (How.PERSON, "ben", until)
     assert site.guests(session) == {"ben"}
     (entrant,) = site.sharing.entrants(session.id)
@@ -54,7 +55,7 @@ async def test_whom_one_cannot_share_with(
     site: Site, session: SessionRecord, name: str, word: str
 ) -> None:
     with pytest.raises(Invalid, match=word) as told:
-        await site.sharing.with_person(session, name, until=None, by="ada")
+        await site.sharing.with_person(session, name, Terms(by="ada"))
     assert told.value.field == "user"
     assert site.hub.calls == 0
 
@@ -64,20 +65,57 @@ async def test_whom_the_hub_does_not_take_is_not_shared_with(
 ) -> None:
     site.hub.refuses = {"ben"}
     with pytest.raises(Invalid, match="No user ben"):
-        await site.sharing.with_person(session, "ben", until=None, by="ada")
+        await site.sharing.with_person(session, "ben", Terms(by="ada"))
     assert site.sharing.shares(session.id) == ()
 
 
 async def test_sharing_once_more_changes_until_when(site: Site, session: SessionRecord) -> None:
-    first = await site.sharing.with_person(session, "ben", until=None, by="ada")
+    first = await site.sharing.with_person(session, "ben", Terms(by="ada"))
     assert first.until == session.ends
-    second = await site.sharing.with_person(session, "ben", until=site.clock() + HOUR, by="ada")
+    second = await site.sharing.with_person(
+        session, "ben", Terms(by="ada", until=site.clock() + HOUR)
+    )
     assert second.id == first.id
     assert [share.until for share in site.sharing.shares(session.id)] == [site.clock() + HOUR]
 
 
+async def test_storage_is_open_to_whom_any_share_opens_it(
+    site: Site, session: SessionRecord
+) -> None:
+    with_storage = Terms(by="ada", storage=True)
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
+    assert [one.storage for one in site.sharing.entrants(session.id)] == [False]
+    group = await site.sharing.with_group(session, "survey", with_storage)
+    assert [one.storage for one in site.sharing.entrants(session.id)] == [True]
+    await site.sharing.revoke(session.id, group.id, by="ada")
+    assert [one.storage for one in site.sharing.entrants(session.id)] == [False]
+    # Once more, with other terms.
+    await site.sharing.with_person(session, "ben", with_storage)
+    assert [one.storage for one in site.sharing.entrants(session.id)] == [True]
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
+    assert [one.storage for one in site.sharing.entrants(session.id)] == [False]
+    _, code = await site.links.make(session, with_storage)
+    await site.links.accept(code, "eve")
+    let_in = {one.name: one.storage for one in site.sharing.entrants(session.id)}
+    assert let_in == {"ben": False, "eve": True}
+    told = [happened(line) for line in await site.sharing.audit(session.id)]
+    assert "ada shared it with the group survey, with storage to read" in told
+    assert "ada made a link, with storage to read" in told
+    again = Site(site.parts, site.hub)
+    await again.sharing.load()
+    assert {one.name: one.storage for one in again.sharing.entrants(session.id)} == let_in
+
+
+async def test_a_session_without_the_panel_has_no_storage_to_open(site: Site) -> None:
+    desktop = await site.parts.launch(ADA, container="desktop")
+    with pytest.raises(Invalid, match="JupyterLab's panel") as told:
+        await site.sharing.with_person(desktop, "ben", Terms(by="ada", storage=True))
+    assert told.value.field == "storage"
+    assert site.sharing.shares(desktop.id) == ()
+
+
 async def test_a_group_is_its_members_as_they_are(site: Site, session: SessionRecord) -> None:
-    await site.sharing.with_group(session, "survey", until=None, by="ada")
+    await site.sharing.with_group(session, "survey", Terms(by="ada"))
     assert site.guests(session) == {"ben"}
     joined = EVE.model_copy(update={"groups": BEN.groups})
     left = BEN.model_copy(update={"groups": ()})
@@ -90,14 +128,14 @@ async def test_a_group_is_its_members_as_they_are(site: Site, session: SessionRe
 
 async def test_only_ones_own_groups(site: Site, session: SessionRecord) -> None:
     with pytest.raises(NotAllowed, match="not in a group called staff") as told:
-        await site.sharing.with_group(session, "staff", until=None, by="ada")
+        await site.sharing.with_group(session, "staff", Terms(by="ada"))
     assert set(told.value.allowed) == {"ada", "demo", "survey"}
 
 
 async def test_two_ways_in_are_closed_one_by_one(site: Site, session: SessionRecord) -> None:
     soon, later = site.clock() + HOUR, site.clock() + 2 * HOUR
-    person = await site.sharing.with_person(session, "ben", until=soon, by="ada")
-    group = await site.sharing.with_group(session, "survey", until=later, by="ada")
+    person = await site.sharing.with_person(session, "ben", Terms(by="ada", until=soon))
+    group = await site.sharing.with_group(session, "survey", Terms(by="ada", until=later))
     (entrant,) = site.sharing.entrants(session.id)
     assert entrant.until == later
     assert set(entrant.shares) == {person.id, group.id}
@@ -111,10 +149,10 @@ async def test_two_ways_in_are_closed_one_by_one(site: Site, session: SessionRec
 
 async def test_revoking_all_leaves_nobody(site: Site, session: SessionRecord) -> None:
     other = await site.parts.launch(ADA)
-    await site.sharing.with_person(other, "ben", until=None, by="ada")
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
-    await site.sharing.with_person(session, "eve", until=None, by="ada")
-    _, code = await site.links.make(session, by="ada")
+    await site.sharing.with_person(other, "ben", Terms(by="ada"))
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
+    await site.sharing.with_person(session, "eve", Terms(by="ada"))
+    _, code = await site.links.make(session, Terms(by="ada"))
     assert await site.sharing.revoke_all(session.id, by="ada")
     assert site.guests(session) == set()
     assert site.sharing.shares(session.id) == ()
@@ -124,8 +162,8 @@ async def test_revoking_all_leaves_nobody(site: Site, session: SessionRecord) ->
 
 
 async def test_who_leaves_is_out_and_the_group_stays(site: Site, session: SessionRecord) -> None:
-    group = await site.sharing.with_group(session, "demo", until=None, by="ada")
-    await site.sharing.with_person(session, "sam", until=None, by="ada")
+    group = await site.sharing.with_group(session, "demo", Terms(by="ada"))
+    await site.sharing.with_person(session, "sam", Terms(by="ada"))
     await site.parts.tell(identities=[BEN.model_copy(update={"groups": ADA.groups})])
     await site.sharing.remove(session.id, "sam", by="sam")
     assert site.guests(session) == {"ben"}
@@ -135,13 +173,13 @@ async def test_who_leaves_is_out_and_the_group_stays(site: Site, session: Sessio
     deeds = await site.deeds(session)
     assert (Deed.LEFT, "sam", "sam") in deeds
     assert (Deed.REMOVED, "ada", "ben") in deeds
-    await site.sharing.with_group(session, "demo", until=None, by="ada")
+    await site.sharing.with_group(session, "demo", Terms(by="ada"))
     assert site.guests(session) == {"ben", "sam"}
 
 
 async def test_everything_ends_with_the_session(site: Site, session: SessionRecord) -> None:
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
-    _, code = await site.links.make(session, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
+    _, code = await site.links.make(session, Terms(by="ada"))
     await site.end(session)
     with pytest.raises(NotAllowed, match="opens nothing"):
         await site.links.accept(code, "eve")
@@ -153,20 +191,20 @@ async def test_everything_ends_with_the_session(site: Site, session: SessionReco
     past = await SharingBook(site.parts.store).past(session.id)
     assert [share.why for share in past] == [Deed.ENDED] * 2
     with pytest.raises(Conflict, match="has ended"):
-        await site.sharing.with_person(site.parts.record(session.id), "ben", until=None, by="ada")
+        await site.sharing.with_person(site.parts.record(session.id), "ben", Terms(by="ada"))
 
 
 async def test_a_batch_job_is_not_shared(site: Site) -> None:
     job = await site.parts.submit(ADA)
     with pytest.raises(NotAllowed, match="batch job"):
-        await site.sharing.with_person(job, "ben", until=None, by="ada")
+        await site.sharing.with_person(job, "ben", Terms(by="ada"))
 
 
 async def test_a_session_has_so_many_shares(site: Site, session: SessionRecord) -> None:
     for _ in range(100):
-        await site.links.make(session, by="ada")
+        await site.links.make(session, Terms(by="ada"))
     with pytest.raises(LimitReached, match="at most 100"):
-        await site.links.make(session, by="ada")
+        await site.links.make(session, Terms(by="ada"))
 
 
 # Links.
@@ -174,7 +212,7 @@ async def test_a_session_has_so_many_shares(site: Site, session: SessionRecord) 
 
 async def test_a_link_lets_one_person_in(site: Site, session: SessionRecord) -> None:
     until = site.clock() + 48 * HOUR
-    share, code = await site.links.make(session, until=until, by="ada")
+    share, code = await site.links.make(session, Terms(by="ada", until=until))
     assert share.link_until == site.clock() + 24 * HOUR
     assert len(code) >= 32
     assert code in site.links.url(code)
@@ -198,7 +236,7 @@ async def test_a_link_lets_one_person_in(site: Site, session: SessionRecord) -> 
 
 
 async def test_a_link_for_several_counts_them(site: Site, session: SessionRecord) -> None:
-    _, code = await site.links.make(session, people=2, by="ada")
+    _, code = await site.links.make(session, Terms(by="ada"), people=2)
     results = await asyncio.gather(
         *(site.links.accept(code, name) for name in ("ben", "eve", "sam")), return_exceptions=True
     )
@@ -209,18 +247,20 @@ async def test_a_link_for_several_counts_them(site: Site, session: SessionRecord
 @pytest.mark.parametrize("people", [0, -1, 51])
 async def test_a_link_is_for_a_few(site: Site, session: SessionRecord, people: int) -> None:
     with pytest.raises(Invalid, match="1 to 50"):
-        await site.links.make(session, people=people, by="ada")
+        await site.links.make(session, Terms(by="ada"), people=people)
 
 
 async def test_a_link_is_nothing_to_its_owner(site: Site, session: SessionRecord) -> None:
-    _, code = await site.links.make(session, by="ada")
+    _, code = await site.links.make(session, Terms(by="ada"))
     with pytest.raises(Conflict, match="yours"):
         await site.links.accept(code, "ada")
 
 
 async def test_links_that_open_nothing_are_all_alike(site: Site, session: SessionRecord) -> None:
-    expired, expired_code = await site.links.make(session, until=site.clock() + HOUR, by="ada")
-    revoked, revoked_code = await site.links.make(session, by="ada")
+    expired, expired_code = await site.links.make(
+        session, Terms(by="ada", until=site.clock() + HOUR)
+    )
+    revoked, revoked_code = await site.links.make(session, Terms(by="ada"))
     await site.sharing.revoke(session.id, revoked.id, by="ada")
     site.clock.go(HOUR)
     told = set()
@@ -235,7 +275,7 @@ async def test_links_that_open_nothing_are_all_alike(site: Site, session: Sessio
 
 
 async def test_no_code_is_kept(site: Site, session: SessionRecord) -> None:
-    _, code = await site.links.make(session, by="ada")
+    _, code = await site.links.make(session, Terms(by="ada"))
     await site.links.accept(code, "ben")
     for file in site.parts.data.rglob("*"):
         if file.is_file():
@@ -243,7 +283,7 @@ async def test_no_code_is_kept(site: Site, session: SessionRecord) -> None:
 
 
 async def test_a_revoked_link_takes_away_what_it_gave(site: Site, session: SessionRecord) -> None:
-    share, code = await site.links.make(session, by="ada")
+    share, code = await site.links.make(session, Terms(by="ada"))
     await site.links.accept(code, "ben")
     await site.sharing.revoke(session.id, share.id, by="ada")
     assert site.guests(session) == set()
@@ -253,7 +293,7 @@ async def test_a_revoked_link_takes_away_what_it_gave(site: Site, session: Sessi
 
 
 async def test_who_is_here_now_is_told_by_the_session(site: Site, session: SessionRecord) -> None:
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
     visits = site.sharing.visits
     since = site.clock()
     here = Here(name="ben", since=since)
@@ -277,5 +317,5 @@ async def test_who_is_here_now_is_told_by_the_session(site: Site, session: Sessi
 
 
 async def test_a_share_is_a_plain_value(site: Site, session: SessionRecord) -> None:
-    share = await site.sharing.with_person(session, "ben", until=None, by="ada")
+    share = await site.sharing.with_person(session, "ben", Terms(by="ada"))
     assert Share.model_validate_json(share.model_dump_json()) == share

@@ -13,7 +13,7 @@ from canfar_spawner.core.errors import (
 from canfar_spawner.core.sharing import SharingPolicy
 from canfar_spawner.manager.hubapi import HubAway
 from canfar_spawner.manager.records import SessionRecord
-from canfar_spawner.manager.shares import Deed
+from canfar_spawner.manager.shares import Deed, Terms
 from canfar_spawner.manager.sharing_book import SharingBook
 from tests.core.world import ADA, BEN, EVE, STAFF
 from tests.manager.guests import HOUR, Site, session, site
@@ -25,10 +25,10 @@ __all__ = ["session", "site"]
 async def test_a_hub_that_is_away_refuses_a_share_and_remembers_a_revocation(
     site: Site, session: SessionRecord
 ) -> None:
-    share = await site.sharing.with_person(session, "ben", until=None, by="ada")
+    share = await site.sharing.with_person(session, "ben", Terms(by="ada"))
     site.hub.away = True
     with pytest.raises(HubAway):
-        await site.sharing.with_person(session, "eve", until=None, by="ada")
+        await site.sharing.with_person(session, "eve", Terms(by="ada"))
     assert [one.whom for one in site.sharing.shares(session.id)] == ["ben"]
     assert not await site.sharing.revoke(session.id, share.id, by="ada")
     assert site.sharing.entrants(session.id) == ()
@@ -54,7 +54,7 @@ async def test_a_stray_is_told_whatever_has_the_list_looked_at(
     site: Site, session: SessionRecord
 ) -> None:
     """The next manager's first look at the hub's list may be for a share that ends."""
-    await site.sharing.with_person(session, "ben", until=site.clock() + HOUR, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada", until=site.clock() + HOUR))
     await site.parts.close()
     parts = site.parts = site.parts.again()
     await parts.open((ADA, BEN, EVE, STAFF))
@@ -71,7 +71,7 @@ async def test_a_stray_is_told_whatever_has_the_list_looked_at(
 async def test_as_long_as_shares_cannot_be_read_nobody_is_a_stray(
     site: Site, session: SessionRecord
 ) -> None:
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
     following = Site(site.parts, site.hub)
     await following.sharing.look()
     await following.sharing.compare()
@@ -85,7 +85,7 @@ async def test_as_long_as_shares_cannot_be_read_nobody_is_a_stray(
 async def test_a_share_that_the_hub_has_lost_is_made_again(
     site: Site, session: SessionRecord
 ) -> None:
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
     site.hub.lists.clear()
     site.clock.go(30)
     await site.sharing.compare()
@@ -93,9 +93,9 @@ async def test_a_share_that_the_hub_has_lost_is_made_again(
 
 
 async def test_the_next_manager_goes_on(site: Site, session: SessionRecord) -> None:
-    await site.sharing.with_person(session, "ben", until=site.clock() + HOUR, by="ada")
-    await site.sharing.with_person(session, "eve", until=None, by="ada")
-    _, code = await site.links.make(session, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada", until=site.clock() + HOUR))
+    await site.sharing.with_person(session, "eve", Terms(by="ada"))
+    _, code = await site.links.make(session, Terms(by="ada"))
     await site.parts.close()
     parts = site.parts = site.parts.again()
     await parts.open((ADA, BEN, EVE, STAFF))
@@ -113,7 +113,7 @@ async def test_the_next_manager_goes_on(site: Site, session: SessionRecord) -> N
 async def test_a_lost_database_leaves_nobody_in_unexplained(
     site: Site, session: SessionRecord, tmp_path: Path
 ) -> None:
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
     (tmp_path / "new").mkdir()
     parts = Parts(tmp_path / "new", clock=site.clock, backend=site.parts.backend)
     await parts.open()
@@ -132,7 +132,7 @@ async def test_a_lost_database_leaves_nobody_in_unexplained(
 async def test_a_database_that_is_away_keeps_nobody_in(
     site: Site, session: SessionRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    share = await site.sharing.with_person(session, "ben", until=None, by="ada")
+    share = await site.sharing.with_person(session, "ben", Terms(by="ada"))
 
     async def away(*_: object) -> None:
         raise Unavailable("The database does not answer.")
@@ -140,7 +140,7 @@ async def test_a_database_that_is_away_keeps_nobody_in(
     with monkeypatch.context() as patch:
         patch.setattr(site.parts.store, "run", away)
         with pytest.raises(Unavailable):
-            await site.sharing.with_person(session, "eve", until=None, by="ada")
+            await site.sharing.with_person(session, "eve", Terms(by="ada"))
         assert site.guests(session) == {"ben"}
         assert await site.sharing.revoke(session.id, share.id, by="ada")
         assert site.guests(session) == set()
@@ -152,8 +152,8 @@ async def test_a_database_that_is_away_keeps_nobody_in(
 async def test_a_site_that_forbids_sharing_lets_nobody_in_from_then_on(
     site: Site, session: SessionRecord
 ) -> None:
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
-    _, code = await site.links.make(session, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
+    _, code = await site.links.make(session, Terms(by="ada"))
     await site.sharing.compare()
     site.policy = SharingPolicy(allowed=False)
     await site.sharing.compare()
@@ -162,7 +162,7 @@ async def test_a_site_that_forbids_sharing_lets_nobody_in_from_then_on(
     with pytest.raises(NotAllowed):
         site.links.look(code)
     with pytest.raises(NotAllowed, match="cannot be shared"):
-        await site.sharing.with_person(session, "eve", until=None, by="ada")
+        await site.sharing.with_person(session, "eve", Terms(by="ada"))
     site.policy = SharingPolicy()
     await site.sharing.compare()
     assert site.guests(session) == {"ben"}
@@ -175,7 +175,7 @@ async def test_unshared_sessions_are_asked_about_rarely(site: Site, session: Ses
     site.clock.go(30)
     await site.sharing.compare()
     assert site.hub.calls == 2
-    await site.sharing.with_person(session, "ben", until=None, by="ada")
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
     site.hub.calls = 0
     site.clock.go(30)
     await site.sharing.compare()

@@ -187,6 +187,7 @@ class Sharing {
         const made = await v1<Made>("POST", `${this.path}/shares`, {
           ...whom[way],
           ...(until === null ? {} : { until }),
+          ...(text(form, "storage") === "" ? {} : { storage: true }),
         });
         if (made.url) {
           this.showLink(made.url, made.linkUntil ?? null);
@@ -345,6 +346,9 @@ class Sharing {
       setText(find("span", HTMLElement, off), found.off);
     }
     this.hide("ways", found.off !== "" || !found.open);
+    for (const way of ["link", "person", "group"]) {
+      this.hide(`storage-${way}`, !found.storage);
+    }
     const choices = JSON.stringify([found.groups, found.lengths, found.mostPeople]);
     if (choices === this.choices) {
       return;

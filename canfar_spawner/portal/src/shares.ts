@@ -13,6 +13,8 @@ interface Share {
   linkUntil: string | null;
   /** How many may come in by a link. */
   people: number | null;
+  /** Whether the panel shows whom it lets in the owner's storage. */
+  storage: boolean;
 }
 
 interface Visitor {
@@ -30,6 +32,8 @@ export interface Overview {
   groups: string[];
   lengths: { hours: number | null; words: string }[];
   mostPeople: number;
+  /** Whether a share may open storage. */
+  storage: boolean;
   shares: Share[];
   visitors: Visitor[];
 }
@@ -89,6 +93,9 @@ function row(share: Share, now: string, here: ReadonlyMap<string, string | null>
   }
   at(item, "until", share.until);
   at(item, "opens", opensUntil(share, now));
+  if (!share.storage) {
+    slot(item, "storage")?.remove();
+  }
   if (share.how === "person") {
     at(item, "here", here.get(share.whom) ?? null);
   } else {
