@@ -229,6 +229,8 @@ class Content(TransferHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer what went wrong, and where the upload is to go on."""
         self._end_body()
+        # What still comes of the body is not read: a proxy must not send its next request after it.
+        self.set_header("Connection", "close")
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         if isinstance(error, Refused) and error.code == "offset" and self._offset is not None:
             self.set_status(error.status)
