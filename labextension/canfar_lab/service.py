@@ -12,6 +12,7 @@ from canfar_lab import heartbeat
 from canfar_lab.panel import handlers as panel
 from canfar_lab.storage.areas import from_environment
 from canfar_lab.storage.extension import add_routes
+from canfar_lab.storage.guests import Guests
 from canfar_lab.storage.usage import quotas
 from canfar_lab.visitors import CHECK_EVERY, Visitors
 
@@ -34,6 +35,11 @@ def begin(server: ServerApp) -> None:
     if hub is None or not owner:
         server.log.debug("No hub started this server; there are no visitors to watch")
         return
+    where = panel.place(server)
+    if where is not None:
+        server.web_app.settings["canfar_guests"] = Guests(
+            where.manager, where.session, hub.get_token
+        )
     Companion(server, hub, owner).begin()
 
 

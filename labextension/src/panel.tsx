@@ -48,6 +48,7 @@ class StorageWidget extends ReactWidget {
   protected override render(): React.ReactElement {
     const { app, trans, language, session, state } = this.options;
     const home = session.here?.home ?? null;
+    const owner = session.here?.owner ?? "";
     return (
       <StoragePanel
         app={app}
@@ -55,7 +56,9 @@ class StorageWidget extends ReactWidget {
         language={language}
         shown={this.#shown}
         hub={home?.replace(/home$/, "") ?? null}
-        state={state}
+        lentBy={session.visitor ? owner : null}
+        // What a visitor has open is nothing for the owner's browser to come back to.
+        state={session.visitor ? null : state}
       />
     );
   }
@@ -124,18 +127,29 @@ export class CanfarPanel extends SidePanel {
     return content as AccordionPanel;
   }
 
-  /** Show a section once it is known who looks: others' files are not a visitor's to see here. */
+  /** Show the sections that are for whoever looks, once it is known who does. */
   #arrange(): void {
     const { session } = this.#options;
-    if (session.here && !session.visitor && this.#storage === null) {
+    if (!session.here) {
+      return;
+    }
+    // Others' files are a visitor's to see only as long as her share says so.
+    const storage = !session.visitor || session.session?.visitStorage === true;
+    if (storage && this.#storage === null) {
       this.#storage = new StorageWidget(this.#options);
-      for (const widget of [this.#sharing, this.#storage] as Widget[]) {
+      const widgets: Widget[] = session.visitor ? [] : [this.#sharing];
+      for (const widget of [...widgets, this.#storage]) {
         this.addWidget(widget);
       }
-      this.#closed.forEach((closed, at) =>
-        closed ? this.accordion.collapse(at) : this.accordion.expand(at),
-      );
+      if (!session.visitor) {
+        this.#closed.forEach((closed, at) =>
+          closed ? this.accordion.collapse(at) : this.accordion.expand(at),
+        );
+      }
       this.#watch();
+    } else if (!storage && this.#storage !== null && session.session) {
+      this.#storage.dispose();
+      this.#storage = null;
     }
   }
 
@@ -147,12 +161,17 @@ export class CanfarPanel extends SidePanel {
 
   #watch(): void {
     if (this.#storage) {
-      this.#options.sharing.watched = this.#seen;
+      this.#options.sharing.watched = this.#seen && !this.#options.session.visitor;
       this.#storage.shown = this.#seen && !this.#storage.isHidden;
     }
   }
 
   #remember(): void {
+    if (this.#options.session.visitor) {
+      // What a visitor sees is no choice of hers between sections.
+      this.#watch();
+      return;
+    }
     this.#closed = this.widgets.map((widget) => widget.isHidden);
     if (this.#closed.length > 1 && !this.#closed.includes(true)) {
       // One that was closed is otherwise opened with no height.

@@ -17,7 +17,7 @@ export interface Usage {
   cores: number | null;
 }
 
-/** A session; of what has a question mark, a visitor is told `visitUntil` alone. */
+/** A session; of what has a question mark, a visitor is told what begins with `visit` alone. */
 export interface Session {
   id: string;
   owner: string;
@@ -29,6 +29,8 @@ export interface Session {
   ends: string;
   /** Until when a visitor may enter. */
   visitUntil?: string;
+  /** Whether her share opens the owner's storage to her, for reading. */
+  visitStorage?: boolean;
   mode?: string;
   qos?: string;
   enforced?: boolean;
@@ -53,6 +55,7 @@ export interface Share {
   until: string;
   letsIn: string[];
   linkUntil: string | null;
+  storage?: boolean;
 }
 
 export interface Made extends Share {
@@ -82,6 +85,8 @@ export interface Sharing {
   groups: string[];
   lengths: Length[];
   mostPeople: number;
+  /** Whether a share may open storage; hubs older than that know of none. */
+  storage?: boolean;
   shares: Share[];
   visitors: Person[];
 }

@@ -106,6 +106,7 @@ function WayForm({
   const [group, setGroup] = React.useState(sharing.groups[0] ?? "");
   const usual = sharing.lengths.some((each) => each.hours === USUAL_HOURS);
   const [hours, setHours] = React.useState(usual ? String(USUAL_HOURS) : "");
+  const [storage, setStorage] = React.useState(false);
   const [made, setMade] = React.useState<Made | null>(null);
   const [said, say] = React.useState("");
   const texts: Record<Way, [string, string]> = {
@@ -120,15 +121,17 @@ function WayForm({
     return <p className="canfar-quiet">{trans.__("You are in no group with others.")}</p>;
   }
   const wanted = (): Wanted => {
-    const until =
-      hours === "" ? {} : { until: new Date(Date.now() + Number(hours) * HOUR).toISOString() };
+    const terms = {
+      ...(hours === "" ? {} : { until: new Date(Date.now() + Number(hours) * HOUR).toISOString() }),
+      ...(storage ? { storage } : {}),
+    };
     switch (way) {
       case "link":
-        return { link: true, people: Number(people), ...until };
+        return { link: true, people: Number(people), ...terms };
       case "person":
-        return { user: name.trim(), ...until };
+        return { user: name.trim(), ...terms };
       case "group":
-        return { group, ...until };
+        return { group, ...terms };
     }
   };
   const submit = (event: React.FormEvent): void => {
@@ -208,6 +211,16 @@ function WayForm({
           </option>
         ))}
       </select>
+      {sharing.storage === true && (
+        <label className="canfar-check">
+          <input
+            type="checkbox"
+            checked={storage}
+            onChange={(event) => setStorage(event.target.checked)}
+          />
+          {trans.__("Show my storage in the panel, to read")}
+        </label>
+      )}
       <div className="canfar-row">
         <Button look="main" type="submit" disabled={deed.busy}>
           {texts[way][1]}

@@ -8,6 +8,7 @@ const LOOK_MS = 5_000;
 /** What is to be shared, and how. */
 export type Wanted = ({ link: true; people: number } | { user: string } | { group: string }) & {
   until?: string;
+  storage?: true;
 };
 
 export class SharingModel extends Looking {

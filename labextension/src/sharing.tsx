@@ -183,6 +183,9 @@ function ShareItem({
         <div>
           <strong>{share.title}</strong>
           <span className="canfar-quiet">{trans.__("until %1", time(share.until))}</span>
+          {share.storage === true && (
+            <span className="canfar-quiet">{trans.__("with storage to read")}</span>
+          )}
           {opens && share.linkUntil !== null && (
             <span className="canfar-quiet">
               {trans.__("can be taken up until %1", time(share.linkUntil))}

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, WebSocket, expect
+from playwright.sync_api import Browser, Locator, Page, Route, WebSocket, expect
 
 from tests.browser.conftest import open_context, sign_in
 from tests.support import axe
 from tests.support import shares as calls
 from tests.support.hub import Hub, wait_for
 from tests.support.lab import Lab, launch_lab
-from tests.support.labpanel import Panel, open_panel
+from tests.support.labpanel import Area, Panel, open_panel
 
 pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
 
@@ -60,6 +60,12 @@ def open_sharing(page: Page) -> None:
     """Open the section on sharing, unless it is."""
     if not page.locator(".canfar-sharing").is_visible():
         page.locator(".jp-SidePanel .lm-AccordionPanel-title", has_text="Sharing").click()
+
+
+def open_form(sharing: Locator) -> None:
+    """Open the form by which it is shared, unless it is."""
+    if not sharing.get_by_role("tab", name="Person").is_visible():
+        sharing.get_by_role("button", name="Share …").click()
 
 
 def go_in(page: Page) -> None:
@@ -178,12 +184,54 @@ def test_a_visitor_leaves(panel: Panel, others_page: Page) -> None:
     assert calls.shares(ada, SESSION) == []
 
 
+def test_storage_is_lent_for_reading(panel: Panel, others_page: Page, screenshots: Path) -> None:
+    ada = panel.lab.visitor
+    Area(ada.hub.data / "arc" / "home" / "ada").write("lent.csv", b"ra,dec\n10.68,41.27\n")
+    open_sharing(panel.page)
+    sharing = panel.page.locator(".canfar-sharing")
+    open_form(sharing)
+    sharing.get_by_role("tab", name="Person").click()
+    sharing.get_by_label("Name", exact=True).fill("ben")
+    sharing.get_by_label("Show my storage in the panel, to read").check()
+    panel.page.keyboard.press("Enter")
+    expect(sharing.get_by_text("ben may enter now.")).to_be_visible()
+    shares = sharing.get_by_role("list", name="Who may enter")
+    expect(shares.get_by_text("with storage to read")).to_be_visible()
+    sharing.get_by_role("button", name="Close").click()
+
+    sign_in(others_page, ada.hub, "ben")
+    others_page.goto(panel.url)
+    go_in(others_page)
+    open_panel(others_page)
+    storage = others_page.locator(".canfar-storage")
+    expect(storage.get_by_text("The storage of ada, which is open to you to read.")).to_be_visible()
+    expect(others_page.locator(".canfar-sharing")).to_have_count(0)
+    lent = storage.get_by_role("row", name=re.compile("lent.csv"))
+    expect(lent).to_be_visible()
+    for change in ("New folder", "Upload files"):
+        expect(storage.get_by_role("button", name=change)).to_have_count(0)
+    lent.click(button="right")
+    menu = others_page.locator(".canfar-storage-menu")
+    expect(menu.get_by_text("First rows")).to_be_visible()
+    for change in ("Download", "Copy to…", "Move to…", "Rename…", "Delete…"):
+        expect(menu.get_by_text(change, exact=True)).to_have_count(0)
+    menu.get_by_text("First rows").click()
+    expect(others_page.get_by_text("41.27")).to_be_visible()
+    assert axe.shortfalls_in(others_page, ".canfar-panel") == []
+    others_page.screenshot(path=screenshots / "panel-lent.png")
+
+    # Shared once more, without it: he stays, and the section goes.
+    calls.share(ada, SESSION, user="ben")
+    expect(storage).to_have_count(0)
+    expect(others_page.get_by_role("region", name="This session")).to_be_visible()
+    calls.revoke(ada, SESSION)
+
+
 def test_what_is_refused_is_said_at_the_form(panel: Panel) -> None:
     open_sharing(panel.page)
     sharing = panel.page.locator(".canfar-sharing")
-    if not sharing.get_by_role("tab", name="Person").is_visible():
-        sharing.get_by_role("button", name="Share …").click()
-    sharing.get_by_role("tab", name="Link").focus()
+    open_form(sharing)
+    sharing.get_by_role("tab", name="Link").click()
     panel.page.keyboard.press("ArrowRight")
     expect(sharing.get_by_role("tab", name="Person")).to_be_focused()
     sharing.get_by_label("Name", exact=True).fill("nobody-of-that-name")

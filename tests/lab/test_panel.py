@@ -9,9 +9,10 @@ import pytest
 
 from tests.support import shares as calls
 from tests.support.guest import Guest, enter_page
-from tests.support.hub import Hub, Visitor
+from tests.support.hub import Hub, Visitor, wait_for
 from tests.support.lab import Lab, launch_lab
 from tests.support.lab_server import LabServer
+from tests.support.labpanel import Area
 
 pytestmark = pytest.mark.environment("notebook")
 
@@ -124,6 +125,85 @@ def test_files_are_the_owners_alone_whoever_else_may_enter(lab: Lab, visitor: Gu
         answer = visitor.call(method, f"canfar/{path}", json={} if method == "POST" else None)
         assert answer.status_code == 403, (method, path, answer.text)
         assert answer.json()["message"].startswith("These files belong to ada")
+
+
+READS = (
+    ("GET", "storage/areas", None),
+    ("GET", "storage/list?area=home", None),
+    ("GET", "storage/entry?area=home&path=lent.csv", None),
+    ("GET", "storage/usage?area=home", None),
+    ("GET", "previews/table?area=home&path=lent.csv", None),
+    ("POST", "storage/tasks", {"what": "search", "area": "home", "text": "lent"}),
+    ("POST", "storage/tasks", {"what": "measure", "area": "home", "paths": ["lent.csv"]}),
+)
+CHANGES = (
+    ("POST", "storage/folder", {"area": "home", "path": "bens"}),
+    ("POST", "storage/rename", {"area": "home", "path": "lent.csv", "name": "bens.csv"}),
+    ("POST", "storage/tasks", {"what": "delete", "area": "home", "paths": ["lent.csv"]}),
+    ("GET", "files?area=home&path=lent.csv", None),
+    ("GET", "transfers", None),
+    ("DELETE", "transfers", None),
+    ("POST", "transfers", {"kind": "copy"}),
+    ("POST", "transfers/000000000000/pause", {}),
+    ("PUT", "transfers/000000000000/content", {}),
+    ("GET", "transfers/000000000000/digest", None),
+)
+
+
+def test_a_share_opens_storage_for_reading_and_for_nothing_else(
+    ada: Visitor, ben: Visitor, lab: Lab
+) -> None:
+    home = Area(ada.hub.data / "arc" / "home" / "ada")
+    home.write("lent.csv", b"a,b\n1,2\n")
+    guest = Guest(ben, "ada", lab.session)
+    calls.share(ada, lab.session, user="ben", storage=True)
+    try:
+        # What was said of him a moment ago, without this share, still counts.
+        wait_for(
+            lambda: guest.call("GET", "canfar/storage/areas").status_code == 200,
+            "storage to be opened",
+        )
+        assert guest.call("GET", "canfar/session").json()["visitStorage"] is True
+        for method, path, body in READS:
+            answer = guest.call(method, f"canfar/{path}", json=body)
+            assert answer.status_code in {200, 201}, (method, path, answer.text)
+        assert all(
+            not area["writable"]
+            for area in guest.call("GET", "canfar/storage/areas").json()["areas"]
+        )
+        seen = guest.call("GET", "canfar/storage/list?area=home").json()
+        assert "lent.csv" in seen["names"]
+        assert seen["writable"] is False
+        assert lab.call("GET", "canfar/storage/list?area=home").json()["writable"] is True
+        for method, path, body in CHANGES:
+            answer = guest.call(method, f"canfar/{path}", json=body)
+            assert answer.status_code == 403, (method, path, answer.text)
+            assert "to read only" in answer.json()["message"], (method, path, answer.text)
+        assert (home.root / "lent.csv").read_bytes() == b"a,b\n1,2\n"
+        # Another deletion of hers is no business of his either.
+        home.write("gone.csv")
+        begun = lab.call(
+            "POST",
+            "canfar/storage/tasks",
+            json={"what": "delete", "area": "home", "paths": ["gone.csv"]},
+        ).json()
+        for method in ("GET", "DELETE"):
+            answer = guest.call(method, f"canfar/storage/tasks/{begun['id']}")
+            assert answer.status_code == 403, (method, answer.text)
+
+        # Shared once more, without storage: he stays, and it is closed.
+        calls.share(ada, lab.session, user="ben")
+        wait_for(
+            lambda: guest.call("GET", "canfar/storage/areas").status_code == 403,
+            "storage to be closed",
+        )
+        for method, path, body in READS:
+            answer = guest.call(method, f"canfar/{path}", json=body)
+            assert answer.status_code == 403, (method, path, answer.text)
+            assert answer.json()["message"].startswith("These files belong to ada")
+        assert guest.call("GET", "canfar/here").status_code == 200
+    finally:
+        calls.revoke(ada, lab.session)
 
 
 def test_a_visitor_leaves_and_is_out(ada: Visitor, visitor: Guest) -> None:

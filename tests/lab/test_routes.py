@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 
 import httpx
 import pytest
@@ -31,7 +32,7 @@ for pattern, handler, *_ in [*storage.routes("/"), *transfers.routes("/"), *prev
         method for method in METHODS
         if getattr(handler, method.lower()) is not getattr(RequestHandler, method.lower())
     ]
-    found.append([pattern, answered, issubclass(handler, StorageHandler)])
+    found.append([pattern, answered, issubclass(handler, StorageHandler), sorted(handler.visitors_may)])
 print(json.dumps(found))
 """
 """What a server is given; the platform's part imports the server, which tests do not have."""
@@ -42,18 +43,30 @@ _SAMPLES = {
 }
 
 
+@dataclass(frozen=True)
+class Listed:
+    """One route, as the server is given it."""
+
+    path: str
+    methods: list[str]
+    owned: bool
+    """Whether it is of those that belong to the owner."""
+    lent: list[str]
+    """What a visitor may do whose share opens storage."""
+
+
 @pytest.fixture(scope="module")
-def table() -> list[tuple[str, list[str], bool]]:
-    """Give path, methods, and whether it is of those that belong to the owner."""
+def table() -> list[Listed]:
+    """Give all routes."""
     python = environments.location("notebook") / "bin" / "python"
     told = {**os.environ, "PYTHONPATH": str(ROOT / "labextension")}
     done = subprocess.run(
         [python, "-c", TABLE], env=told, capture_output=True, text=True, check=True
     )
     found = []
-    for pattern, methods, owned in json.loads(done.stdout):
+    for pattern, methods, owned, lent in json.loads(done.stdout):
         path = re.sub(r"\\(.)", r"\1", _filled(pattern))
-        found.append((path.strip("/").removeprefix("canfar/"), methods, owned))
+        found.append(Listed(path.strip("/").removeprefix("canfar/"), methods, owned, lent))
     return found
 
 
@@ -64,17 +77,31 @@ def _filled(pattern: str) -> str:
     return pattern
 
 
-def test_every_route_is_the_owners_alone(table: list[tuple[str, list[str], bool]]) -> None:
+def test_every_route_is_the_owners_alone(table: list[Listed]) -> None:
     assert len(table) >= 15
-    assert [path for path, _, owned in table if not owned] == []
-    assert [path for path, methods, _ in table if not methods] == []
+    assert [route.path for route in table if not route.owned] == []
+    assert [route.path for route in table if not route.methods] == []
 
 
-def test_nobody_is_answered_without_credentials(
-    lab_server: LabServer, table: list[tuple[str, list[str], bool]]
-) -> None:
+def test_a_share_can_open_so_much_and_no_more(table: list[Listed]) -> None:
+    assert {route.path: route.lent for route in table if route.lent} == {
+        "storage/areas": ["GET"],
+        "storage/list": ["GET"],
+        "storage/entry": ["GET"],
+        "storage/usage": ["GET"],
+        # Searches and measures; a deletion is refused by what it is.
+        "storage/tasks": ["POST"],
+        "storage/tasks/none": ["DELETE", "GET"],
+        "previews/fits": ["GET"],
+        "previews/thumbnail": ["GET"],
+        "previews/table": ["GET"],
+    }
+
+
+def test_nobody_is_answered_without_credentials(lab_server: LabServer, table: list[Listed]) -> None:
     asked = 0
-    for path, methods, _ in table:
+    for route in table:
+        path, methods = route.path, route.methods
         for method in methods:
             for headers in ({}, {"Authorization": "token wrong"}):
                 # A connection of its own: one whose body was refused unread is closed.
@@ -92,9 +119,10 @@ def test_nobody_is_answered_without_credentials(
 
 
 def test_another_method_is_refused_with_a_sentence(
-    lab_server: LabServer, table: list[tuple[str, list[str], bool]]
+    lab_server: LabServer, table: list[Listed]
 ) -> None:
-    for path, methods, _ in table:
+    for route in table:
+        path, methods = route.path, route.methods
         if "PATCH" not in methods:
             answer = lab_server.call("PATCH", path, content=b"{}")
             assert (answer.status_code, answer.json()["code"]) == (405, "invalid"), path

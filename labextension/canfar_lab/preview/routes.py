@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 class Preview(StorageHandler):
     """A look into a file."""
 
+    visitors_may = frozenset({"GET"})
+
     async def looked(self, asked: dict[str, str], look: Callable[[int], Result]) -> Result:
         """Open a file, look into it and close it, while the server goes on.
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import ensure_async
@@ -14,6 +14,9 @@ from tornado.web import HTTPError
 
 from canfar_lab.storage.areas import Areas
 from canfar_lab.storage.errors import Refused, from_os_error, shown
+
+if TYPE_CHECKING:
+    from canfar_lab.storage.guests import Guests
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _IGNORED = frozenset({"_xsrf", "no_track_activity"})
@@ -35,26 +38,35 @@ _FAILED = ("failed", "Something went wrong in the session's server; its log has 
 
 
 class StorageHandler(APIHandler):
-    """A route to the owner's files: nobody else's business, whoever else may enter the session."""
+    """A route to the owner's files: nobody else's business, unless her share opens them for reading."""
 
     auth_resource = "canfar"
+    visitors_may: ClassVar[frozenset[str]] = frozenset()
+    """The methods by which no more is done than to read, for visitors whose share opens storage."""
 
     async def prepare(self) -> None:  # type: ignore[override]  # as its own base class
-        """Refuse everybody but the owner, before anything is read; no route can forget to."""
+        """Refuse whoever may not, before anything is read; no route can forget to."""
         await super().prepare()
         if not self.current_user:
             raise HTTPError(403)
         if not self.is_owner:
-            owner = os.environ.get("JUPYTERHUB_USER", "")
+            await self._check_visitor()
+        action = "read" if self.request.method in _READING else "write"
+        allowed = self.authorizer.is_authorized(self, self.current_user, action, self.auth_resource)
+        if not await ensure_async(allowed):
+            raise HTTPError(403)
+
+    async def _check_visitor(self) -> None:
+        owner = os.environ.get("JUPYTERHUB_USER", "")
+        guests: Guests | None = self.settings.get("canfar_guests")
+        if guests is None or not await guests.may_read(self):
             raise Refused(
                 "not-allowed",
                 f"These files belong to {owner}, and are {owner}'s alone to list and change here.",
                 403,
             )
-        action = "read" if self.request.method in _READING else "write"
-        allowed = self.authorizer.is_authorized(self, self.current_user, action, self.auth_resource)
-        if not await ensure_async(allowed):
-            raise HTTPError(403)
+        if self.request.method not in self.visitors_may:
+            raise Refused("read-only", f"{owner} has opened these files to you to read only.", 403)
 
     @property
     def is_owner(self) -> bool:

@@ -12,7 +12,7 @@ from canfar_lab.storage import entries, paths
 from canfar_lab.storage.areas import Area, Areas
 from canfar_lab.storage.errors import Refused
 from canfar_lab.storage.handler import StorageHandler
-from canfar_lab.storage.helpers import Answer, Readers, Tasks
+from canfar_lab.storage.helpers import Answer, Readers, Task, Tasks
 
 API = 1
 """Counts up when something is taken from it; what is added needs no new number."""
@@ -50,15 +50,18 @@ class _Handler(StorageHandler):
 class AreasHandler(_Handler):
     """The areas of the session."""
 
+    visitors_may = frozenset({"GET"})
+
     async def get(self) -> None:
         """List them, and have the helper ready that will be asked next."""
         self.question()
         contents = await self.in_thread(_contents, self.areas, self.settings["server_root_dir"])
         self.readers.warm()
-        self.write_json({"api": API, "areas": [_area(area, contents) for area in self.areas.areas]})
+        areas = [_area(area, contents, reading=not self.is_owner) for area in self.areas.areas]
+        self.write_json({"api": API, "areas": areas})
 
 
-def _area(area: Area, contents: dict[str, str]) -> dict[str, Any]:
+def _area(area: Area, contents: dict[str, str], *, reading: bool) -> dict[str, Any]:
     return {
         "id": area.id,
         "title": area.title,
@@ -66,7 +69,7 @@ def _area(area: Area, contents: dict[str, str]) -> dict[str, Any]:
         "arc": area.arc,
         "contents": contents.get(area.id),
         "persistence": area.persistence,
-        "writable": area.writable,
+        "writable": area.writable and not reading,
     }
 
 
@@ -90,13 +93,20 @@ def _contents(areas: Areas, root: str) -> dict[str, str]:
 class ListHandler(_Handler):
     """Some rows of a folder."""
 
+    visitors_may = frozenset({"GET"})
+
     async def get(self) -> None:
         """List them."""
-        self.pass_on(await self.readers.ask("list", self.question(*_LIST, "around")))
+        asked = self.question(*_LIST, "around")
+        if not self.is_owner:
+            asked["reading"] = "1"
+        self.pass_on(await self.readers.ask("list", asked))
 
 
 class EntryHandler(_Handler):
     """One file or folder."""
+
+    visitors_may = frozenset({"GET"})
 
     async def get(self) -> None:
         """Describe it."""
@@ -107,6 +117,7 @@ class UsageHandler(_Handler):
     """How full something is."""
 
     _track_activity = False
+    visitors_may = frozenset({"GET"})
 
     async def get(self) -> None:
         """Say it."""
@@ -138,6 +149,8 @@ class RenameHandler(_Handler):
 class TasksHandler(_Handler):
     """Searches, measures and deletions."""
 
+    visitors_may = frozenset({"POST"})
+
     async def post(self) -> None:
         """Begin one."""
         asked = self.body(
@@ -148,6 +161,8 @@ class TasksHandler(_Handler):
             text=(str, type(None)),
             hidden=(bool, type(None)),
         )
+        if asked["what"] == "delete" and not self.is_owner:
+            raise Refused("read-only", "These files are open to you to read only.", 403)
         checked = await self.in_thread(_checked, self.areas, asked)
         self.write_json(self.tasks.begin(checked).view(0), 201)
 
@@ -184,20 +199,27 @@ class TaskHandler(_Handler):
     """One task."""
 
     _track_activity = False
+    visitors_may = frozenset({"GET", "DELETE"})
+
+    def _task(self, name: str) -> Task:
+        task = self.tasks.find(name)
+        if task.what == "delete" and not self.is_owner:
+            raise Refused("read-only", "These files are open to you to read only.", 403)
+        return task
 
     async def get(self, name: str) -> None:
         """Say how far it is, when there is something new."""
         asked = self.question("after", "wait")
         after = _whole(asked, "after", 1 << 30)
         wait = _whole(asked, "wait", _LONGEST_WAIT)
-        task = self.tasks.find(name)
+        task = self._task(name)
         if wait:
             await self.tasks.wait(task, after, wait)
         self.write_json(task.view(after))
 
     async def delete(self, name: str) -> None:
         """Cancel it."""
-        task = self.tasks.find(name)
+        task = self._task(name)
         self.tasks.cancel(task)
         self.write_json(task.view(len(task.hits)))
 

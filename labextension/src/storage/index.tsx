@@ -41,6 +41,8 @@ export interface StorageProps {
   hub: string | null;
   /** Where it is kept what was open. */
   state: IStateDB | null;
+  /** Whose storage it is, where that is not whoever looks, who then may only read. */
+  lentBy: string | null;
 }
 
 /** What there is once for each panel. */
@@ -51,7 +53,7 @@ interface Parts {
   menu: Menu;
 }
 
-function partsOf({ app, trans, language, hub, state }: StorageProps): Parts {
+function partsOf({ app, trans, language, hub, state, lentBy }: StorageProps): Parts {
   const api = new StorageApi(trans);
   const model = new StorageModel(api, (now) => {
     void state?.save(REMEMBERED, { ...now });
@@ -73,7 +75,7 @@ function partsOf({ app, trans, language, hub, state }: StorageProps): Parts {
       void model.changedHere();
     }
   });
-  return { model, transfers, acts, menu: makeMenu(model, acts, trans) };
+  return { model, transfers, acts, menu: makeMenu(model, acts, trans, lentBy !== null) };
 }
 
 /** Read what was open when the page was last there. */
@@ -89,7 +91,7 @@ async function remembered(state: IStateDB | null): Promise<Remembered | null> {
 }
 
 export function StoragePanel(props: StorageProps): React.JSX.Element {
-  const { app, trans, language, shown, state } = props;
+  const { app, trans, language, shown, state, lentBy } = props;
   const [parts, setParts] = React.useState<Parts | null>(null);
   // The parts live as long as the panel, whatever is handed to it anew.
   const first = React.useRef(props);
@@ -116,16 +118,18 @@ export function StoragePanel(props: StorageProps): React.JSX.Element {
   }, [state]);
   React.useEffect(() => {
     parts?.model.show(shown);
-    parts?.transfers.show(shown);
-  }, [parts, shown]);
+    parts?.transfers.show(shown && lentBy === null);
+  }, [parts, shown, lentBy]);
   return (
     <div className="canfar-storage">
-      {parts ? <Inside {...parts} app={app} trans={trans} language={language} /> : null}
+      {parts ? (
+        <Inside {...parts} app={app} trans={trans} language={language} lentBy={lentBy} />
+      ) : null}
     </div>
   );
 }
 
-type InsideProps = Parts & Pick<StorageProps, "app" | "trans" | "language">;
+type InsideProps = Parts & Pick<StorageProps, "app" | "trans" | "language" | "lentBy">;
 
 /** Keys that act on what is chosen. */
 const KEYS: Readonly<Record<string, (acts: Acts, model: StorageModel) => unknown>> = {
@@ -135,7 +139,7 @@ const KEYS: Readonly<Record<string, (acts: Acts, model: StorageModel) => unknown
 };
 
 function Inside(props: InsideProps): React.JSX.Element {
-  const { app, trans, model, transfers, acts, menu } = props;
+  const { app, trans, model, transfers, acts, menu, lentBy } = props;
   useSignal(model.changed);
   const locale = localeOf(props.language);
   const calendar = React.useMemo(() => new Calendar(locale), [locale]);
@@ -171,7 +175,7 @@ function Inside(props: InsideProps): React.JSX.Element {
 
   const onKey = (event: React.KeyboardEvent): boolean => {
     const act = KEYS[event.key];
-    if (act) {
+    if (act && (lentBy === null || event.key === "Backspace")) {
       void act(acts, model);
     } else if (event.key === "ArrowUp" && event.altKey) {
       model.up();
@@ -196,9 +200,14 @@ function Inside(props: InsideProps): React.JSX.Element {
 
   return (
     <>
+      {lentBy === null ? null : (
+        <p className="canfar-note">
+          {trans.__("The storage of %1, which is open to you to read.", lentBy)}
+        </p>
+      )}
       <AreaChooser model={model} trans={trans} />
       <Path model={model} trans={trans} />
-      <Tools model={model} acts={acts} trans={trans} writable={writable} />
+      <Tools model={model} acts={acts} trans={trans} writable={writable} own={lentBy === null} />
       {problem ? (
         <p className="canfar-note canfar-mod-bad" role="alert">
           {problem.message}
@@ -248,7 +257,7 @@ function Inside(props: InsideProps): React.JSX.Element {
           </p>
         ) : null}
       </div>
-      <Jobs transfers={transfers} areas={model.areas} trans={trans} />
+      {lentBy === null ? <Jobs transfers={transfers} areas={model.areas} trans={trans} /> : null}
     </>
   );
 }
@@ -258,9 +267,11 @@ interface ToolsProps {
   acts: Acts;
   trans: StorageProps["trans"];
   writable: boolean;
+  /** Whether the storage is of whoever looks. */
+  own: boolean;
 }
 
-function Tools({ model, acts, trans, writable }: ToolsProps): React.JSX.Element {
+function Tools({ model, acts, trans, writable, own }: ToolsProps): React.JSX.Element {
   const hidden = model.look.hidden;
   return (
     <div className="canfar-storage-tools">
@@ -275,18 +286,22 @@ function Tools({ model, acts, trans, writable }: ToolsProps): React.JSX.Element 
       >
         <span aria-hidden>.*</span>
       </button>
-      <Tool
-        icon={newFolderIcon}
-        label={trans.__("New folder")}
-        disabled={!writable}
-        act={() => acts.newFolder()}
-      />
-      <Tool
-        icon={fileUploadIcon}
-        label={trans.__("Upload files")}
-        disabled={!writable}
-        act={() => acts.chooseFiles()}
-      />
+      {own ? (
+        <>
+          <Tool
+            icon={newFolderIcon}
+            label={trans.__("New folder")}
+            disabled={!writable}
+            act={() => acts.newFolder()}
+          />
+          <Tool
+            icon={fileUploadIcon}
+            label={trans.__("Upload files")}
+            disabled={!writable}
+            act={() => acts.chooseFiles()}
+          />
+        </>
+      ) : null}
       <Tool icon={refreshIcon} label={trans.__("Look again")} act={() => model.changedHere()} />
     </div>
   );

@@ -28,8 +28,16 @@ const ORDER = [
   "delete",
 ];
 
+/** What only the owner does. */
+const OWN: ReadonlySet<string> = new Set(["download", "copy", "move", "rename", "delete"]);
+
 /** Make the menu; it is for what is chosen when it opens. */
-export function makeMenu(model: StorageModel, acts: Acts, trans: TranslationBundle): Menu {
+export function makeMenu(
+  model: StorageModel,
+  acts: Acts,
+  trans: TranslationBundle,
+  lent: boolean,
+): Menu {
   const commands = new CommandRegistry();
   const row = (): Row | undefined => model.folder?.row(model.cursor);
   const single = (): boolean => model.chosen().length === 1;
@@ -128,9 +136,11 @@ export function makeMenu(model: StorageModel, acts: Acts, trans: TranslationBund
   );
   add("delete", trans.__("Delete…"), () => acts.remove(), writable);
 
+  // Somebody else's storage is there to be read.
+  const order = lent ? ORDER.filter((name) => !OWN.has(name)) : ORDER;
   const menu = new Menu({ commands });
   menu.addClass("canfar-storage-menu");
-  for (const name of ORDER) {
+  for (const name of order) {
     menu.addItem(name === LINE ? { type: "separator" } : { command: name });
   }
   return menu;
