@@ -15,7 +15,7 @@ from tests.support import axe
 from tests.support import shares as calls
 from tests.support.hub import Hub, wait_for
 from tests.support.lab import Lab, launch_lab
-from tests.support.labpanel import Area, Panel, open_panel
+from tests.support.labpanel import Panel, open_panel
 
 pytestmark = [pytest.mark.browser, pytest.mark.environment("notebook")]
 
@@ -186,7 +186,9 @@ def test_a_visitor_leaves(panel: Panel, others_page: Page) -> None:
 
 def test_storage_is_lent_for_reading(panel: Panel, others_page: Page, screenshots: Path) -> None:
     ada = panel.lab.visitor
-    Area(ada.hub.data / "arc" / "home" / "ada").write("lent.csv", b"ra,dec\n10.68,41.27\n")
+    file = {"type": "file", "format": "text", "content": "ra,dec\n10.68,41.27\n"}
+    made = panel.lab.call("PUT", "api/contents/home/lent.csv", json=file)
+    assert made.status_code == 201, made.text
     open_sharing(panel.page)
     sharing = panel.page.locator(".canfar-sharing")
     open_form(sharing)
