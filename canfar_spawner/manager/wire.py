@@ -353,7 +353,9 @@ def context_json(policy: SitePolicy, groups: frozenset[str]) -> dict[str, Any]:
 def images_json(
     containers: Iterable[Container], catalogue: Catalogue, digests: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """List the images of containers, the recommended version of each first.
+    """List the images of containers, the recommended version of each first and each image once.
+
+    An image that several containers have is told as the first of them, with the types of all.
 
     Parameters
     ----------
@@ -363,25 +365,28 @@ def images_json(
     digests : mapping
         What an image's name stood for when it was last fetched, where that is known.
     """
-    found = []
+    found: dict[str, dict[str, Any]] = {}
     for container in containers:
+        types = [kind.value for kind in container.kinds]
         default = container.default_version
         versions = sorted(container.versions, key=lambda version: version is not default)
         for version in versions:
             if version.deprecated and version is not default:
                 continue
             image = str(catalogue.image(container, version))
-            found.append(
-                {
-                    "id": image,
-                    "types": [kind.value for kind in container.kinds],
-                    "digest": digests.get(image, ""),
-                    "container": container.name,
-                    "title": container.title,
-                    "version": version.name,
-                }
-            )
-    return found
+            if image in found:
+                known = found[image]["types"]
+                known += [each for each in types if each not in known]
+                continue
+            found[image] = {
+                "id": image,
+                "types": list(types),
+                "digest": digests.get(image, ""),
+                "container": container.name,
+                "title": container.title,
+                "version": version.name,
+            }
+    return list(found.values())
 
 
 def repositories(policy: SitePolicy) -> list[str]:

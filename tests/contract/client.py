@@ -315,7 +315,9 @@ class MoreCommands(Emptied):
 
     def test_images_are_those_of_the_catalogue(self, client: Client) -> None:
         said = client.run("image", "ls")
-        rows = {row["IMAGE"]: row["KIND"].split() for row in said.table()}
+        table = said.table()
+        rows = {row["IMAGE"]: row["KIND"].split() for row in table}
+        assert len(rows) == len(table), "each image once"
         # A site may have more than one container of the same image.
         assert {"notebook", "headless"} <= set(rows["canfar-hub/probe:1"])
         batch = client.run("image", "ls", "--kind", "headless").table()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from canfar_spawner.core.backend import BackendEvent, Capacity, Free, Use
 from canfar_spawner.core.errors import Invalid
+from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.resources import GIB
 from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, Reason
 from canfar_spawner.local import environments
@@ -443,6 +444,20 @@ def test_the_client_takes_the_images(read: Read) -> None:
     assert "images.canfar.net/skaha/astroml:26.05" not in ids
     assert "images.canfar.net/skaha/vault:1.0" not in ids
     assert wire.repositories(SITE) == ["images.canfar.net", "registry.example.org:5000"]
+
+
+def test_an_image_that_several_containers_have_is_listed_once() -> None:
+    catalogue = SITE.catalogue
+    astroml = catalogue.find("astroml", EVE.group_names)
+    twin = astroml.model_copy(
+        update={"name": "twin", "kinds": (SessionKind.HEADLESS, SessionKind.CONTRIBUTED)}
+    )
+    (alone, *_) = wire.images_json([astroml], catalogue, {})
+    rows = wire.images_json([astroml, twin, astroml], catalogue, {})
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert rows[0]["types"] == [*alone["types"], "contributed"]
+    assert rows[0]["container"] == "astroml"
+    assert [kind.value for kind in astroml.kinds] == alone["types"], "the catalogue stays as it is"
 
 
 def test_the_client_finds_the_service(read: Read) -> None:
