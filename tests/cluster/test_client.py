@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -55,3 +56,6 @@ class TestClient(Commands):
 @pytest.mark.long
 class TestEverything(MoreCommands):
     """Every other command: the same code as on one machine, where each is run each time."""
+
+    # The site's board has the image of the probe.
+    probe_types: ClassVar = ["notebook", "headless", "contributed"]
