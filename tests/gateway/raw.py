@@ -78,6 +78,17 @@ class Client:
         ]
         self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
 
+    def shake(self, path: str) -> None:
+        """Ask for a WebSocket."""
+        self.ask(
+            "GET",
+            path,
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        )
+
     async def head(self) -> bytes:
         """Read the headers of an answer."""
         return await self.reader.readuntil(b"\r\n\r\n")

@@ -68,14 +68,7 @@ async def shown(
     told = {"listening": {"socket": path}, "transport": Transport.STREAM}
     async with server, inside(place, None, **told) as found, client(found, receive=4096) as one:
         await until(lambda: found.gateway.readiness.ready)
-        one.ask(
-            "GET",
-            "stream",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        )
+        one.shake("stream")
         async with asyncio.timeout(DEADLINE):
             yield found, one
 

@@ -14,7 +14,7 @@ import pytest
 
 from canfar_spawner.gateway import websocket
 from canfar_spawner.gateway.connection import AHEAD
-from tests.gateway.raw import OK, Client, Reader, Writer, before, client, until
+from tests.gateway.raw import OK, Reader, Writer, before, client, until
 from tests.support.hub import DEADLINE
 
 MUCH = os.urandom(16 * AHEAD)
@@ -186,18 +186,6 @@ async def test_both_are_let_go_when_nobody_wants_it_any_more() -> None:
 # With the handshake, through the whole gateway.
 
 
-def shake(one: Client) -> None:
-    """Ask for a WebSocket."""
-    one.ask(
-        "GET",
-        "x",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    )
-
-
 @pytest.mark.parametrize("unix", [True, False], ids=["socket", "port"])
 async def test_what_comes_with_the_handshake_is_not_lost(tmp_path: Path, *, unix: bool) -> None:
     agree = asyncio.Event()
@@ -212,7 +200,7 @@ async def test_what_comes_with_the_handshake_is_not_lost(tmp_path: Path, *, unix
         return False
 
     async with before(tmp_path, serve, unix=unix) as found, client(found) as one:
-        shake(one)
+        one.shake("x")
         one.writer.write(sent)
         await until(lambda: any(each._held for each in found.gateway._connections))
         assert found.gateway.activity.last is None
@@ -248,7 +236,7 @@ async def test_an_application_that_does_not_agree_is_let_go(
         return False
 
     async with before(tmp_path, serve) as found, client(found) as one:
-        shake(one)
+        one.shake("x")
         assert (await one.head()).startswith(f"HTTP/1.1 {status} ".encode())
         await until(lambda: rest == [b""])
 
@@ -264,7 +252,7 @@ async def test_an_application_that_says_nothing_is_not_waited_for(
         return False
 
     async with before(tmp_path, serve) as found, client(found) as one:
-        shake(one)
+        one.shake("x")
         assert (await one.head()).startswith(b"HTTP/1.1 502 ")
         await until(lambda: rest == [b""])
 
@@ -280,6 +268,6 @@ async def test_a_browser_that_goes_meanwhile_is_not_waited_for(tmp_path: Path) -
 
     async with before(tmp_path, serve) as found:
         async with client(found) as one:
-            shake(one)
+            one.shake("x")
             await asked.wait()
         await until(lambda: rest == [b""])
