@@ -28,19 +28,15 @@ _QUOTAS_EVERY = 60.0
 
 def begin(server: ServerApp) -> None:
     """Answer for files; watch visitors and tell the session manager, if a hub started this server."""
-    panel.add_routes(server)
+    where = panel.place(server)
+    panel.add_routes(server, where)
     add_routes(server)
-    hub = getattr(server.identity_provider, "hub_auth", None)
-    owner = os.environ.get("JUPYTERHUB_USER", "")
-    if hub is None or not owner:
+    if where is None:
         server.log.debug("No hub started this server; there are no visitors to watch")
         return
-    where = panel.place(server)
-    if where is not None:
-        server.web_app.settings["canfar_guests"] = Guests(
-            where.manager, where.session, hub.get_token
-        )
-    Companion(server, hub, owner).begin()
+    guests = Guests(where.manager, where.session, where.hub.get_token)
+    server.web_app.settings["canfar_guests"] = guests
+    Companion(server, where.hub, where.owner).begin()
 
 
 class Companion:

@@ -121,7 +121,7 @@ class Visitors:
 
         async def get_user(handler: Any) -> Any:
             token = self._hub.get_token(handler) or ""
-            visit = self._visits.get(_key(token)) if token else None
+            visit = self._visits.get(key_of(token)) if token else None
             if visit is not None and time.monotonic() - visit.checked > CHECK_EVERY:
                 await self._check(visit)
             user = original(handler)
@@ -131,7 +131,7 @@ class Visitors:
                 self._note(handler, user, token)
             elif token:
                 # Who is refused now may be given access the next moment.
-                self._unlearn(_key(token))
+                self._unlearn(key_of(token))
             return user
 
         provider.get_user = get_user
@@ -168,7 +168,7 @@ class Visitors:
         if person and name == self._owner:
             return
         now = time.monotonic()
-        key = _key(token)
+        key = key_of(token)
         visit = self._visits.get(key)
         if visit is None:
             visit = _Visit(
@@ -242,7 +242,7 @@ class Visitors:
         self._next = time.monotonic() + wait
 
     def _end(self, visit: _Visit) -> None:
-        key = _key(visit.token)
+        key = key_of(visit.token)
         if self._visits.get(key) is not visit:
             return
         connections = visit.open()
@@ -259,6 +259,6 @@ class Visitors:
                 self._log.exception("A connection of %s could not be closed", visit.name)
 
 
-def _key(token: str) -> str:
+def key_of(token: str) -> str:
     """Give what stands for a token, also in the names that HubAuth keeps answers under."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

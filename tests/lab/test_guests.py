@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
+from canfar_lab.manager import Manager
 from canfar_lab.storage import guests
 from canfar_lab.storage.errors import Refused
 from canfar_lab.storage.guests import Guests
@@ -19,7 +20,7 @@ from tests.support.hub import free_port
 
 
 @dataclass
-class Manager:
+class Answering:
     """Answers about one session as a session manager could."""
 
     port: int
@@ -28,13 +29,14 @@ class Manager:
     asked: list[str] = field(default_factory=list)
 
     def guests(self) -> Guests:
-        return Guests(f"http://127.0.0.1:{self.port}", "s1", lambda handler: handler.token)
+        manager = Manager(f"http://127.0.0.1:{self.port}")
+        return Guests(manager, "s1", lambda handler: handler.token)
 
 
 @pytest.fixture
-async def manager() -> AsyncIterator[Manager]:
+async def manager() -> AsyncIterator[Answering]:
     sock, port = bind_unused_port()
-    made = Manager(port)
+    made = Answering(port)
 
     class Session(RequestHandler):
         def get(self) -> None:
@@ -71,7 +73,7 @@ def call(bearer: str = "bens") -> SimpleNamespace:
     ],
 )
 async def test_it_is_open_by_one_answer_only(
-    manager: Manager, status: int, body: str, *, open_: bool
+    manager: Answering, status: int, body: str, *, open_: bool
 ) -> None:
     manager.status, manager.body = status, body
     assert await manager.guests().may_read(call()) is open_
@@ -79,7 +81,7 @@ async def test_it_is_open_by_one_answer_only(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-async def test_while_the_manager_fails_nothing_is_open(manager: Manager, status: int) -> None:
+async def test_while_the_manager_fails_nothing_is_open(manager: Answering, status: int) -> None:
     manager.status, manager.body = status, '{"visitStorage": true}'
     with pytest.raises(Refused, match="not known now") as told:
         await manager.guests().may_read(call())
@@ -88,18 +90,18 @@ async def test_while_the_manager_fails_nothing_is_open(manager: Manager, status:
 
 async def test_while_the_manager_is_away_nothing_is_open() -> None:
     with pytest.raises(Refused, match="not known now"):
-        await Manager(free_port()).guests().may_read(call())
+        await Answering(free_port()).guests().may_read(call())
 
 
-async def test_without_a_manager_or_a_token_nobody_is_asked(manager: Manager) -> None:
+async def test_without_a_manager_or_a_token_nobody_is_asked(manager: Answering) -> None:
     manager.body = '{"visitStorage": true}'
-    assert await Guests("", "s1", lambda handler: handler.token).may_read(call()) is False
+    assert await Guests(Manager(""), "s1", lambda handler: handler.token).may_read(call()) is False
     assert await manager.guests().may_read(call("")) is False
     assert manager.asked == []
 
 
 async def test_many_wait_for_one_answer_and_it_counts_for_a_moment(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
+    manager: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager.body = '{"visitStorage": true}'
     asked = manager.guests()

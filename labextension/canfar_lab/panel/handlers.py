@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,17 +12,17 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 
+from canfar_lab.manager import Manager
 from canfar_lab.panel import relay
 from canfar_lab.panel.usage import Meter
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
+    from tornado.httpclient import HTTPResponse
 
 API: Final = 1
 """Grows when what is answered changes its meaning; images are older or newer than their hub."""
-_PATIENCE: Final = 15.0
 _GIB: Final = 2**30
 _AWAY: Final = "This part of the platform does not answer now."
 _SIGNED_OUT: Final = "You were signed out. Reload the page to sign in."
@@ -37,14 +37,12 @@ class Place:
 
     owner: str
     session: str
-    manager: str
-    """Where the session manager is, without a slash at the end; empty: nowhere."""
+    manager: Manager
     hub: Any
     """By which the server knows people: ``HubOAuth``."""
     meter: Meter
     home: str
     """The hub's home page."""
-    client: AsyncHTTPClient = field(default_factory=AsyncHTTPClient)
 
 
 def place(server: ServerApp) -> Place | None:
@@ -57,7 +55,7 @@ def place(server: ServerApp) -> Place | None:
     return Place(
         owner=owner,
         session=os.environ.get("CANFAR_SESSION_ID", ""),
-        manager=os.environ.get("CANFAR_SESSIONS_URL", "").rstrip("/"),
+        manager=Manager(os.environ.get("CANFAR_SESSIONS_URL", "").rstrip("/")),
         hub=hub,
         meter=Meter(int(memory) * _GIB if memory.isdigit() else 0),
         home=f"{hub.hub_host}{hub.hub_prefix}home",
@@ -125,28 +123,19 @@ class Relay(Panel):
             raise web.HTTPError(HTTPStatus.METHOD_NOT_ALLOWED)
         body = self.request.body or None
         headers = {
-            "Authorization": f"Bearer {here.hub.get_token(self)}",
             # Otherwise a refusal is a text, as the public client wants it.
             "Accept": "application/problem+json, application/json, text/plain",
         }
         for name in ("Accept-Language", *(("Content-Type",) if body else ())):
             if name in self.request.headers:
                 headers[name] = self.request.headers[name]
-        if not here.manager:
-            return None
-        request = HTTPRequest(
-            f"{here.manager}/v1/{target}",
+        return await here.manager.ask(
+            target,
+            here.hub.get_token(self),
             method=str(self.request.method),
             headers=headers,
             body=body,
-            allow_nonstandard_methods=True,
-            follow_redirects=False,
-            request_timeout=_PATIENCE,
         )
-        try:
-            return await here.client.fetch(request, raise_error=False)
-        except (OSError, HTTPClientError):
-            return None
 
     async def _pass_on(self) -> None:
         if self.visits and self.path_asked in relay.ASKED_OF_OWNER_ALONE:
@@ -221,9 +210,8 @@ class Whereabouts(Panel):
         )
 
 
-def add_routes(server: ServerApp) -> None:
+def add_routes(server: ServerApp, where: Place | None) -> None:
     """Answer the panel, below ``canfar/``."""
-    where = place(server)
     base = url_path_join(server.web_app.settings["base_url"], "canfar")
     server.web_app.add_handlers(  # type: ignore[no-untyped-call]
         ".*$",

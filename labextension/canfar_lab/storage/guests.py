@@ -7,7 +7,6 @@ back is closed within seconds. Without its word nothing is open.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -16,13 +15,12 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
-
+from canfar_lab.manager import Manager
 from canfar_lab.storage.errors import Refused
+from canfar_lab.visitors import key_of
 
 COUNTS_FOR: Final = 2.0
 """Seconds for which the manager's word counts: as long as that of the hub on a visitor's token."""
-_PATIENCE: Final = 10.0
 
 
 @dataclass
@@ -38,16 +36,18 @@ class Guests:
 
     Parameters
     ----------
-    manager : str
-        Where it is, without a slash at the end; empty: nowhere.
+    manager : Manager
     session : str
         The session that this server is.
     token_of : callable
         Gives the token that a request came with.
     """
 
-    def __init__(self, manager: str, session: str, token_of: Callable[[Any], str | None]) -> None:
-        self._address = f"{manager}/v1/session/{quote(session, safe='')}" if manager else ""
+    def __init__(
+        self, manager: Manager, session: str, token_of: Callable[[Any], str | None]
+    ) -> None:
+        self._manager = manager
+        self._path = f"session/{quote(session, safe='')}"
         self._token_of = token_of
         self._asked: dict[str, _Asked] = {}
 
@@ -60,10 +60,10 @@ class Guests:
             The manager does not say.
         """
         token = self._token_of(handler) or ""
-        if not self._address or not token:
+        if not self._manager.address or not token:
             return False
         now = time.monotonic()
-        key = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+        key = key_of(token)
         for old in [name for name, one in self._asked.items() if now - one.at > COUNTS_FOR]:
             del self._asked[old]
         asked = self._asked.get(key)
@@ -74,16 +74,7 @@ class Guests:
         return await asyncio.shield(asked.answer)
 
     async def _ask(self, token: str) -> bool:
-        request = HTTPRequest(
-            self._address,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-            follow_redirects=False,
-            request_timeout=_PATIENCE,
-        )
-        try:
-            answer = await AsyncHTTPClient().fetch(request, raise_error=False)
-        except (OSError, HTTPClientError):
-            answer = None
+        answer = await self._manager.ask(self._path, token, headers={"Accept": "application/json"})
         if answer is None or answer.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Refused(
                 "away",

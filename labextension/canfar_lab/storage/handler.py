@@ -66,6 +66,12 @@ class StorageHandler(APIHandler):
                 403,
             )
         if self.request.method not in self.visitors_may:
+            self.check_owner()
+
+    def check_owner(self) -> None:
+        """Refuse a visitor what is more than to read."""
+        if not self.is_owner:
+            owner = os.environ.get("JUPYTERHUB_USER", "")
             raise Refused("read-only", f"{owner} has opened these files to you to read only.", 403)
 
     @property

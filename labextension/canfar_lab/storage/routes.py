@@ -161,8 +161,8 @@ class TasksHandler(_Handler):
             text=(str, type(None)),
             hidden=(bool, type(None)),
         )
-        if asked["what"] == "delete" and not self.is_owner:
-            raise Refused("read-only", "These files are open to you to read only.", 403)
+        if asked["what"] == "delete":
+            self.check_owner()
         checked = await self.in_thread(_checked, self.areas, asked)
         self.write_json(self.tasks.begin(checked).view(0), 201)
 
@@ -203,8 +203,8 @@ class TaskHandler(_Handler):
 
     def _task(self, name: str) -> Task:
         task = self.tasks.find(name)
-        if task.what == "delete" and not self.is_owner:
-            raise Refused("read-only", "These files are open to you to read only.", 403)
+        if task.what == "delete":
+            self.check_owner()
         return task
 
     async def get(self, name: str) -> None:
