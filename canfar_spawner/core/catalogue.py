@@ -207,27 +207,51 @@ class Catalogue(Frozen):
             allowed=names,
         )
 
-    def alias(self, image: ImageRef, groups: frozenset[str]) -> tuple[Container, str | None] | None:
+    def alias(
+        self, image: ImageRef, groups: frozenset[str], kind: SessionKind | None = None
+    ) -> tuple[Container, str | None] | None:
         """Find the container a foreign reference stands for, and the version its tag names.
 
-        ``latest`` and a missing tag mean the recommended version.
+        ``latest`` and a missing tag mean the recommended version. Of containers that have one image it
+        is the first that the user may start, that runs as the kind and has the version, or failing
+        that the first that does most of this.
+
+        Parameters
+        ----------
+        image : ImageRef
+        groups : frozenset of str
+        kind : SessionKind, optional
+            What it should run as.
 
         Raises
         ------
         NotAllowed
-            It stands for a container that the user may not start.
+            It stands only for containers that the user may not start.
         """
-        for container in self.containers:
-            own = str(self.image(container, container.default_version).name)
-            if image.name not in (*container.aliases, own) or image.digest:
-                continue
-            if not container.permits(groups):
-                raise NotAllowed(
-                    f"{shown(image.name)} is for members of {listing(container.groups)}.",
-                    field="image",
-                )
-            return container, None if image.tag in (None, "latest") else image.tag
-        return None
+        if image.digest:
+            return None
+        version = None if image.tag in (None, "latest") else image.tag
+
+        def named(container: Container) -> bool:
+            own = self.image(container, container.default_version).name
+            return image.name in (*container.aliases, str(own))
+
+        def suits(container: Container) -> tuple[bool, bool, bool]:
+            names = [each.name for each in container.versions]
+            return (
+                container.permits(groups),
+                kind is None or kind in container.kinds,
+                version is None or version in names,
+            )
+
+        found = max(filter(named, self.containers), key=suits, default=None)
+        if found is None:
+            return None
+        if not found.permits(groups):
+            raise NotAllowed(
+                f"{shown(image.name)} is for members of {listing(found.groups)}.", field="image"
+            )
+        return found, version
 
     def image(self, container: Container, version: Version) -> ImageRef:
         """Give the image of a version; raises ValueError where the entry names none."""

@@ -69,7 +69,7 @@ def _container(
         return policy.catalogue.find(request.container, groups), request.version
     if request.image is None:
         raise Invalid("Choose a container.", field="container")
-    return policy.catalogue.alias(request.image, groups)
+    return policy.catalogue.alias(request.image, groups, request.kind)
 
 
 def _kind(request: SessionRequest, kinds: tuple[SessionKind, ...], title: str) -> SessionKind:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from canfar_spawner.core.catalogue import Catalogue, Container, Version
 from canfar_spawner.core.errors import Invalid, NotAllowed
 from canfar_spawner.core.images import ImageRef
+from canfar_spawner.core.kinds import SessionKind
 from tests.core.world import ADA, CONTAINERS, SITE, STAFF, site_data
 
 CATALOGUE = SITE.catalogue
@@ -170,6 +171,45 @@ def test_an_alias_is_no_way_around_the_groups() -> None:
         CATALOGUE.alias(image, ADAS)
     assert caught.value.field == "image"
     assert CATALOGUE.alias(image, STAFFS) is not None
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "groups", "name"),
+    [
+        ("", None, ADAS, "lab"),
+        ("", "notebook", ADAS, "lab"),
+        ("", "headless", ADAS, "night"),
+        ("", "carta", ADAS, "lab"),
+        (":26.05", None, ADAS, "night"),
+        (":26.05", "headless", ADAS, "night"),
+        (":26.05", "notebook", ADAS, "lab"),
+        (":none", "headless", ADAS, "night"),
+        ("", "desktop", ADAS, "lab"),
+        ("", "desktop", STAFFS, "vault"),
+    ],
+)
+def test_of_containers_with_one_image_the_one_that_suits_is_taken(
+    tag: str, kind: str | None, groups: frozenset[str], name: str
+) -> None:
+    data = site_data()["catalogue"]
+    data["containers"] = [
+        {"title": "One", "image": "skaha/one", "description": "One image of several."} | changes
+        for changes in (
+            {
+                "name": "vault",
+                "kinds": ["desktop"],
+                "groups": ["staff"],
+                "versions": [{"name": "1"}],
+            },
+            {"name": "lab", "kinds": ["notebook"], "versions": [{"name": "26.11"}]},
+            {"name": "night", "kinds": ["headless"], "versions": [{"name": "26.05"}]},
+        )
+    ]
+    catalogue = Catalogue.model_validate(data)
+    image = ImageRef.parse(f"images.canfar.net/skaha/one{tag}")
+    found = catalogue.alias(image, groups, SessionKind(kind) if kind else None)
+    assert found is not None
+    assert (found[0].name, found[1]) == (name, tag.removeprefix(":") or None)
 
 
 @pytest.mark.parametrize(
