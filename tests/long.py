@@ -55,7 +55,6 @@ _HERE: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     # The panel in the oldest JupyterLab that it is for.
     "panel": (("tests/browser/test_lab_oldest.py", "-m", "long"), {}),
     # States of pages that one machine does not come to, drawn from what a cluster said.
-    "states": (("tests/browser/test_recorded_states.py", "-m", "long"), {}),
     # The panel's storage section in a browser, with 100,000 files.
     "storage": (("tests/browser/test_lab_storage.py", "-m", "long"), {}),
     # Files of gigabytes, with the session's server killed in the middle of each transfer.
