@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from canfar_spawner.core.errors import shown
@@ -189,16 +189,34 @@ def _disruption(status: Object) -> tuple[Reason, str]:
     return Reason.EVICTED, _plain(disrupted.get("message"))
 
 
+def _outlasted(pod: Object, terminated: Object | None) -> bool:
+    """Say whether a program went on until its pod's time was over, when the kubelet tells it to end.
+
+    Of how it ended then, nothing tells this from an end by itself, and the event may come later.
+    """
+    given = (pod.get("spec") or {}).get("activeDeadlineSeconds")
+    begun = moment((pod.get("status") or {}).get("startTime"))
+    if given is None or begun is None or terminated is None:
+        return False
+    ended = moment(terminated.get("finishedAt"))
+    # Both are cut to seconds, so that this is never missed.
+    return ended is not None and ended - begun >= timedelta(seconds=given)
+
+
 def _failure(
-    status: Object, terminated: Object | None, events: Iterable[Object], *, deleted: bool
+    pod: Object, terminated: Object | None, events: Iterable[Object], *, deleted: bool
 ) -> tuple[Reason, str]:
     """Say why a pod is over, from its own status, its container's, and its events."""
+    status = pod.get("status") or {}
     cause, message = str(status.get("reason") or ""), str(status.get("message") or "")
     told = _last(events, _ENDINGS)
     if told is not None and not cause:
         # A program that ends well when it is told to has its pod succeed, whyever it was told.
         cause = "DeadlineExceeded" if told["reason"] == "DeadlineExceeded" else "Evicted"
         message = str(told.get("message") or "")
+    killed_for_memory = terminated is not None and terminated.get("reason") == "OOMKilled"
+    if not (cause or killed_for_memory) and _outlasted(pod, terminated):
+        cause = "DeadlineExceeded"
     if cause == "Evicted":
         full = bool(_SCRATCH.search(message))
         return (Reason.SCRATCH_FULL if full else Reason.EVICTED), "" if full else _plain(message)
@@ -304,7 +322,7 @@ def evidence_of(pod: Object, events: Sequence[Object], *, seen: datetime | None)
     }
     deleted = moment(pod["metadata"].get("deletionTimestamp"))
     if terminated is not None or status.get("phase") in {"Failed", "Succeeded"}:
-        reason, detail = _failure(status, terminated, events, deleted=deleted is not None)
+        reason, detail = _failure(pod, terminated, events, deleted=deleted is not None)
         finished = moment((terminated or {}).get("finishedAt"))
         return Evidence(
             life=Life.ENDED,

@@ -6,7 +6,7 @@ The recordings are states of pods, one after the other; `tests.kubernetes.record
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,29 @@ def test_why_a_pod_is_over(
 ) -> None:
     found = evidence_of(pod(**status), events, seen=NOW)
     assert (found.life, found.reason) == (Life.ENDED, reason)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ended", "reason"),
+    [
+        (99, {"exitCode": 137}, Reason.PROGRAM_FAILED),
+        (99, {"exitCode": 0}, Reason.FINISHED),
+        (100, {"exitCode": 137}, Reason.EXPIRED),
+        (100, {"exitCode": 0}, Reason.EXPIRED),
+        (130, {"exitCode": 143}, Reason.EXPIRED),
+        (130, {"exitCode": 137, "reason": "OOMKilled"}, Reason.OUT_OF_MEMORY),
+    ],
+)
+def test_the_end_of_its_time_is_told_before_the_event_of_it(
+    seconds: int, ended: dict[str, Any], reason: Reason
+) -> None:
+    begun = datetime(2026, 11, 25, 10, tzinfo=UTC)
+    finished = (begun + timedelta(seconds=seconds)).isoformat()
+    status = {"phase": "Failed", "startTime": begun.isoformat()}
+    over = pod(**status, **container("terminated", finishedAt=finished, **ended))
+    assert evidence_of(over, (), seen=NOW).reason is not Reason.EXPIRED
+    over["spec"]["activeDeadlineSeconds"] = 100
+    assert evidence_of(over, (), seen=NOW).reason is reason
 
 
 def test_what_lives_is_not_over() -> None:
