@@ -191,7 +191,7 @@ def soon(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
         yield found
 
 
-# On a busy machine the job's reason was once another; one machine shows it each time.
+# A minute of waiting; one machine shows the same each time.
 @pytest.mark.long
 def test_sessions_and_jobs_end_when_their_time_is_over_and_not_before(
     soon: ClusterHub, fresh: Callable[[], str]
