@@ -21,7 +21,7 @@ from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.replicas import replica
 from canfar_spawner.core.resources import GIB, Allocation, number
-from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, Status, explained
+from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, Status, explained, is_over
 from canfar_spawner.core.view import SessionView, session_view
 from canfar_spawner.manager.records import SessionRecord
 
@@ -70,6 +70,9 @@ def evidence_of(record: SessionRecord, evidence: Evidence) -> Evidence:
             qos=record.qos,
             at=record.ended,
         )
+    if record.ending is not None and is_over(evidence):
+        # It is over and not written down yet; why it was told to end will be the reason then too.
+        return evidence.model_copy(update={"reason": record.ending})
     if record.ending is not None and evidence.life in (Life.STARTING, Life.RUNNING, Life.ENDING):
         return evidence.model_copy(
             update={"life": Life.ENDING, "phase": Phase.ENDING, "reason": record.ending}

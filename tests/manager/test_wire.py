@@ -264,6 +264,15 @@ def test_a_reason_comes_with_its_words() -> None:
     assert row["warning"] == "Soon."
 
 
+@pytest.mark.parametrize("life", [Life.ENDED, Life.ABSENT])
+def test_why_it_was_told_to_end_is_the_reason_before_its_end_is_written_down(life: Life) -> None:
+    seen = Evidence(life=life, reason=Reason.STOPPED, exit_code=137)
+    row = wire.session_json(record(JOB, ending=Reason.EXPIRED), seen)
+    assert (row["status"], row["reason"]) == ("Completed", "expired")
+    row = wire.session_json(record(JOB, ending=Reason.REVOKED), seen)
+    assert (row["status"], row["reason"]) == ("Failed", "revoked")
+
+
 def test_a_new_name_and_a_new_end_are_what_is_told() -> None:
     ends = NOW + timedelta(days=9)
     row = wire.session_json(record(name="Galaxies", ends=ends), RUNNING)
