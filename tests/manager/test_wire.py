@@ -264,15 +264,6 @@ def test_a_reason_comes_with_its_words() -> None:
     assert row["warning"] == "Soon."
 
 
-@pytest.mark.parametrize("life", [Life.ENDED, Life.ABSENT])
-def test_why_it_was_told_to_end_is_the_reason_before_its_end_is_written_down(life: Life) -> None:
-    seen = Evidence(life=life, reason=Reason.STOPPED, exit_code=137)
-    row = wire.session_json(record(JOB, ending=Reason.EXPIRED), seen)
-    assert (row["status"], row["reason"]) == ("Completed", "expired")
-    row = wire.session_json(record(JOB, ending=Reason.REVOKED), seen)
-    assert (row["status"], row["reason"]) == ("Failed", "revoked")
-
-
 def test_a_new_name_and_a_new_end_are_what_is_told() -> None:
     ends = NOW + timedelta(days=9)
     row = wire.session_json(record(name="Galaxies", ends=ends), RUNNING)
@@ -361,27 +352,6 @@ def test_events_are_in_order_and_times_may_miss() -> None:
     assert lines[2].startswith("Warning")
     assert len(lines[2]) < 1200
     assert wire.events_table([]) == "<none>\n"
-
-
-def test_what_is_known_without_a_back_end() -> None:
-    ended = record(JOB, ready=NOW, ended=NOW, reason=Reason.PROGRAM_FAILED, detail="exit code 3")
-    found = wire.own_events(ended, wire.evidence_of(ended, RUNNING))
-    assert [event.reason for event in found] == ["Asked", "Ready", "Ended"]
-    assert found[-1].warning
-    assert "exit code 3" in found[-1].message
-    # Seen to have ended, and not yet written down: the caller is told "Completed" already.
-    seen = Evidence(life=Life.ENDED, reason=Reason.FINISHED, at=NOW)
-    last = wire.own_events(record(JOB), seen)[-1]
-    assert (last.reason, last.at) == ("Ended", NOW)
-    waiting = Evidence(
-        life=Life.STARTING,
-        phase=Phase.QUEUED,
-        reason=Reason.WAITING_FOR_RESOURCES,
-        detail="place 3 of 5 in the queue",
-    )
-    last = wire.own_events(record(JOB), waiting)[-1]
-    assert last.reason == "Queued"
-    assert "place 3 of 5" in last.message
 
 
 # The platform.
