@@ -5,6 +5,8 @@ import type { Here, Scratch, Session } from "./shapes";
 
 const LOOK_MS = 5_000;
 const GLANCE_MS = 20_000;
+/** How often it is looked whether somebody is out who was not told. */
+const LOOKS = 3;
 
 export class SessionModel extends Looking {
   #here: Here | null = null;
@@ -74,7 +76,7 @@ export class SessionModel extends Looking {
     } catch (error) {
       // The hub answers once the session has ended, which then can tell nobody.
       const mayBeGone = error instanceof Problem && error.passes;
-      if (!mayBeGone || (await this.#answers())) {
+      if (!mayBeGone || (await this.#answer()) === 200) {
         throw error;
       }
     }
@@ -82,15 +84,26 @@ export class SessionModel extends Looking {
 
   /** Give up one's access to somebody else's session. */
   async leave(): Promise<void> {
-    await this.server.ask("DELETE", "visit");
+    try {
+      await this.server.ask("DELETE", "visit");
+    } catch (error) {
+      // Whoever is out is cut off, maybe before she was told that she is; it takes a few seconds.
+      for (let look = 1; (await this.#answer()) !== 403; look += 1) {
+        if (look === LOOKS) {
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      }
+    }
   }
 
-  async #answers(): Promise<boolean> {
+  /** The status with which the server tells where this is; 0 where it does not answer. */
+  async #answer(): Promise<number> {
     try {
       await this.server.ask<Here>("GET", "here", undefined, true);
-      return true;
-    } catch {
-      return false;
+      return 200;
+    } catch (error) {
+      return error instanceof Problem ? error.status : 0;
     }
   }
 

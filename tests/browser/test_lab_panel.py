@@ -169,13 +169,21 @@ def test_somebody_is_let_in_by_a_link_and_is_out_when_it_is_revoked(
     expect(sharing.get_by_text("ada made a link")).to_be_visible()
 
 
-def test_a_visitor_leaves(panel: Panel, others_page: Page) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["told", "cut off before she is told"])
+def test_a_visitor_leaves(panel: Panel, others_page: Page, *, told: bool) -> None:
     ada = panel.lab.visitor
     calls.share(ada, SESSION, user="ben")
     sign_in(others_page, ada.hub, "ben")
     others_page.goto(panel.url)
     go_in(others_page)
     open_panel(others_page)
+
+    def lose(route: Route) -> None:
+        assert route.fetch().ok
+        route.abort()
+
+    if not told:
+        others_page.route(re.compile(r"/canfar/visit(\?|$)"), lose)
     others_page.get_by_role("region", name="This session").get_by_role(
         "button", name="Leave"
     ).click()

@@ -24,9 +24,14 @@ class Counting {
   refuse: Problem | null = null;
   /** What is refused; empty: everything. */
   refused = "";
+  /** With what the visit's end is refused, where not as all else. */
+  leaving: Problem | null = null;
 
   ask(method: string, path: string): Promise<unknown> {
     this.asked.push(`${method} ${path}`);
+    if (this.leaving && path === "visit") {
+      return Promise.reject(this.leaving);
+    }
     if (this.refuse && `${method} ${path}`.startsWith(this.refused)) {
       return Promise.reject(this.refuse);
     }
@@ -123,5 +128,36 @@ describe("SessionModel", () => {
   it("says why it was refused to stop a session", async () => {
     server.refuse = new Problem(403, "refused", "That is not yours.");
     await expect(model.stop()).rejects.toBe(server.refuse);
+  });
+
+  it("takes a session for left that lets nobody in any more, answered or not", async () => {
+    server.refuse = new Problem(403, "refused", "Forbidden");
+    for (const leaving of [
+      new Problem(0, "unreachable", "The session does not answer now."),
+      server.refuse,
+    ]) {
+      server.leaving = leaving;
+      await expect(model.leave()).resolves.toBeUndefined();
+    }
+  });
+
+  it("waits until a session that was left lets nobody in", async () => {
+    server.leaving = new Problem(0, "unreachable", "The session does not answer now.");
+    const left = model.leave();
+    await vi.advanceTimersByTimeAsync(1_000);
+    server.refuse = new Problem(403, "refused", "Forbidden");
+    await vi.advanceTimersByTimeAsync(60_000);
+    await expect(left).resolves.toBeUndefined();
+  });
+
+  it.each([
+    ["still lets her in", null],
+    ["does not answer", new Problem(0, "unreachable", "The session does not answer now.")],
+  ])("says why a session that %s was not left", async (_, refuse) => {
+    server.refuse = refuse;
+    server.leaving = new Problem(503, "away", "This part of the platform does not answer now.");
+    const left = expect(model.leave()).rejects.toBe(server.leaving);
+    await vi.advanceTimersByTimeAsync(60_000);
+    await left;
   });
 });
