@@ -63,6 +63,17 @@ def launch_id(text: str) -> LaunchId:
     return LaunchId(text)
 
 
+def session_of(launch: LaunchId) -> SessionId:
+    """Give the session that a launch was of.
+
+    Examples
+    --------
+    >>> session_of(LaunchId("k3vd81qa-0123456789ab"))
+    'k3vd81qa'
+    """
+    return SessionId(launch.rpartition("-")[0])
+
+
 def _digest(text: str) -> str:
     raw = hashlib.sha256(text.encode()).digest()
     return base64.b32encode(raw).decode().lower()[:_HASH_LENGTH]

@@ -1,4 +1,4 @@
-"""Which launches are known to have ended: what is left of them may be removed."""
+"""Which launches are known to have ended: what is left of them may be removed, no id comes again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from canfar_spawner.core.names import LaunchId, launch_id
+from canfar_spawner.core.names import LaunchId, SessionId, launch_id, session_of
 from canfar_spawner.replacing import replace_file
 
 _KEPT: Final = timedelta(days=30)
@@ -32,6 +32,7 @@ class EndedLaunches:
         self._path = path
         self._clock = clock
         self._ended = self._read()
+        self._sessions = set(map(session_of, self._ended))
 
     def _read(self) -> set[LaunchId]:
         try:
@@ -57,6 +58,7 @@ class EndedLaunches:
         if launch in self._ended:
             return
         self._ended.add(launch)
+        self._sessions.add(session_of(launch))
         with contextlib.suppress(OSError):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -66,3 +68,7 @@ class EndedLaunches:
 
     def __contains__(self, launch: object) -> bool:
         return launch in self._ended
+
+    def has_session(self, session: SessionId) -> bool:
+        """Say whether a launch of a session is known to have ended."""
+        return session in self._sessions

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from jupyterhub import orm
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from jupyterhub.handlers.pages import HomeHandler, SpawnHandler
+from jupyterhub.utils import url_path_join
 from tornado import web
 
 from canfar_spawner.core.errors import Conflict, Invalid, SessionError, shown
-from canfar_spawner.core.names import session_id
-from canfar_spawner.core.request import options_from_fields, parse_request
+from canfar_spawner.core.names import SessionId, session_id
+from canfar_spawner.core.request import (
+    SessionRequest,
+    options_from_fields,
+    options_of,
+    parse_request,
+    without_secrets,
+)
 from canfar_spawner.hub.adopt import adopt_later
 from canfar_spawner.hub.platform import SETTING, Platform
 
@@ -25,6 +33,12 @@ NO_LIMIT = 0
 """What JupyterHub takes as *as many as you like*: the platform counts by itself."""
 
 Form = Callable[..., object]
+
+_FORM_USED: Final = "This form has launched a session already. Launch again for another one."
+
+
+class _Used(Conflict):
+    """There is or was a session of this id."""
 
 
 def _fields(handler: Any) -> dict[str, list[str]]:
@@ -62,21 +76,61 @@ def _body_options(handler: Any) -> dict[str, object]:
     return options
 
 
-def _admit(handler: Any, platform: Platform, options: dict[str, object], name: str) -> None:
+def _admit(handler: Any, platform: Platform, request: SessionRequest, name: str) -> None:
     """Judge a launch; whatever it raises, nothing has been made or stored."""
     user = _owner(handler)
     session = session_id(name)
-    request = parse_request(options)
     active = active_sessions(user)
     if session in active:
         # It runs or is on its way: JupyterHub says so, and starts nothing.
         return
-    if session in user.orm_spawners or platform.admitted(user.name, session):
-        raise Conflict(
+    if _is_used(handler, platform, user, session):
+        raise _Used(
             f"The session id {session} has been used before. Take a new one.", field="session"
         )
     platform.plan(request, owner=user.name, session=session, active=active)
     platform.admit(user.name, session, request)
+
+
+def _is_used(handler: Any, platform: Platform, user: Any, session: SessionId) -> bool:
+    """Say whether anybody's session has or had an id: what is kept of each is found by it alone."""
+    if session in user.orm_spawners or platform.admitted(user.name, session):
+        return True
+    if platform.ended.has_session(session):
+        return True
+    named = handler.db.query(orm.Spawner.id).filter(orm.Spawner.name == session)
+    return named.first() is not None
+
+
+def _admit_form(handler: Any, platform: Platform) -> None:
+    """Judge a submitted form, which a browser may submit again, or show again after its session."""
+    name = _session_name(handler)
+    request = parse_request(options_from_fields(_fields(handler)))
+    user = _owner(handler)
+    session = session_id(name)
+    if session in active_sessions(user):
+        if not _is_the_same(platform, user, session, request):
+            raise _Used(_FORM_USED, field="session")
+        handler.redirect(
+            url_path_join(handler.hub.base_url, "spawn-pending", user.escaped_name, session)
+        )
+        raise web.Finish
+    try:
+        _admit(handler, platform, request, name)
+    except _Used:
+        # Nobody who fills in a form has chosen its id, and the form that is shown has another.
+        raise _Used(_FORM_USED, field="session") from None
+
+
+def _is_the_same(
+    platform: Platform, user: Any, session: SessionId, request: SessionRequest
+) -> bool:
+    """Say whether a session that runs or starts is what is asked for once more."""
+    admitted = platform.admitted(user.name, session)
+    if admitted is not None:
+        return admitted.request == request
+    stored = without_secrets(options_of(request))
+    return bool(user.spawners[session].user_options == stored)
 
 
 def _owner(handler: Any) -> Any:
@@ -153,15 +207,15 @@ def make_gate(form: Form) -> Callable[[Any], int | Awaitable[int]]:
                 # JupyterHub asks on GET only where the address names a session.
                 _to_form(handler)
             try:
-                options = options_from_fields(_fields(handler))
-                _admit(handler, platform, options, _session_name(handler))
+                _admit_form(handler, platform)
             except SessionError as refusal:
                 return _refuse_in_form(handler, platform, form, refusal)
         elif isinstance(handler, UserServerAPIHandler):
             try:
                 if method != "POST":
                     raise Invalid("A session is made by starting it, with POST, and keeps its id.")
-                _admit(handler, platform, _body_options(handler), _session_name(handler))
+                request = parse_request(_body_options(handler))
+                _admit(handler, platform, request, _session_name(handler))
             except SessionError as refusal:
                 _refuse(handler, refusal)
         elif isinstance(handler, HomeHandler):
