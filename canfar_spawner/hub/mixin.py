@@ -431,7 +431,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.platform.ended.add(self.plan.launch)
             self.platform.release(self.plan.owner, self.plan.session)
             if not self._asked_to_end and is_over(self.evidence):
-                self.platform.recent.add(self.plan, self.evidence)
+                name = self.platform.news.name(self.plan)
+                self.platform.recent.add(self.plan.model_copy(update={"name": name}), self.evidence)
                 await self._clear(self.plan)
         forget_token(self.orm_spawner, self._token_id)
         hook = super().run_post_stop_hook()

@@ -248,7 +248,7 @@ def spawner_form(spawner: Any) -> LaunchForm:
         fields=fields,
         notices=notices,
         taken=tuple(
-            other.plan.name
+            platform.news.name(other.plan)
             for other in spawner.user.spawners.values()
             if other.active and getattr(other, "plan", None) is not None
         ),

@@ -15,7 +15,7 @@ from jupyterhub.handlers.pages import AdminHandler
 
 from canfar_spawner.hub.platform import SETTING
 from canfar_spawner.hub.service import SERVICE
-from canfar_spawner.portal.asking import note_query
+from canfar_spawner.portal.asking import note_query, refuse_no_text
 from canfar_spawner.portal.language import preferred, speak
 
 HEADERS: Final = {
@@ -105,6 +105,7 @@ def guard_pages() -> None:
         note_query(handler.request.query_arguments)
         speak(preferred(handler.request.headers.get("Accept-Language", "")))
         await prepare(handler)
+        refuse_no_text(handler.request.query_arguments)
 
     BaseHandler.content_security_policy = property(_policy)
     BaseHandler.prepare = prepare_in_language

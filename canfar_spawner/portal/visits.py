@@ -22,13 +22,14 @@ def visit(oauth_client: Any) -> Visit | None:
     if row is None or not JupyterHub.initialized():
         return None
     owner = JupyterHub.instance().users[row.user]
-    plan = owner.spawners[row.name].plan
+    spawner = owner.spawners[row.name]
+    plan = spawner.plan
     if plan is None:
         return None
     return Visit(
         owner=owner.name,
         session=plan.session,
-        name=plan.name,
+        name=spawner.platform.news.name(plan),
         container=plan.title,
         version=plan.version,
     )

@@ -313,6 +313,14 @@ def test_a_form_that_is_not_utf8_is_refused(ada: Visitor, text: bytes) -> None:
     assert answer.status_code == 400, answer.text[:500]
 
 
+@pytest.mark.parametrize("path", ["home", "spawn", "login", "spawn/ada/badform1", "token"])
+def test_an_address_that_is_not_utf8_is_refused(ada: Visitor, path: str) -> None:
+    for query in ("opt-name=%ff", "next=%fe&x=1", "a=b&%ff=%c3%28"):
+        answer = ada.client.get(f"/hub/{path}?{query}")
+        assert answer.status_code == 400, (query, answer.text[:500])
+        assert "bytes that are not UTF-8" in answer.text, query
+
+
 @pytest.mark.parametrize("path", ["/users/ada/server", "/users/ada/servers/"])
 def test_a_server_without_a_name_never_starts(ada: Visitor, hub: Hub, path: str) -> None:
     answer = ada.api("POST", path, json={"user_options": {"container": "probe", "name": "kept"}})
@@ -343,7 +351,8 @@ def test_a_used_id_is_refused(visitors: dict[str, Visitor]) -> None:
     assert answer.json()["field"] == "session"
     page = ben.launch_by_form("usedonce", {"container": "probe"})
     assert page.status_code == 409
-    assert answer.json()["message"] in html.unescape(page.text)
+    # Who fills in a form has not chosen its id.
+    assert "This form has launched a session already." in html.unescape(page.text)
 
 
 @pytest.mark.parametrize("change", [{"name": "renamed1"}, {"name": "../../x"}, {"name": ""}])
