@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from canfar_spawner.gateway.settings import Settings
 _POLL_WITHIN: Final = 120.0
 """Seconds within which the same address, asked for again, is a page's own doing."""
 _MOST_ADDRESSES: Final = 256
+_AGAINST_CACHES: Final = re.compile(r"[?&][0-9]{13}\Z")
+"""The time, which JupyterLab puts behind every address that it asks for."""
 _BEAT_EVERY: Final = 20.0
 _BEAT_AGAIN: Final = 1.0
 _PATIENCE: Final = 10.0
@@ -50,7 +53,7 @@ class Activity:
             return
         if request.method == "GET":
             now = time.monotonic()
-            address = hash(request.target)
+            address = hash(_AGAINST_CACHES.sub("", request.target))
             before = self._seen.pop(address, None)
             self._seen[address] = now
             if len(self._seen) > _MOST_ADDRESSES:

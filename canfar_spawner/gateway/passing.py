@@ -43,6 +43,8 @@ class Passing:
         self._over = over
         self._channel: Channel | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._path = ""
+        """What the application is asked for."""
         self._words = b""
         self._kept = False
         """Whether the connection has been used before, and may have been closed meanwhile."""
@@ -63,7 +65,7 @@ class Passing:
             Whether the header Authorization is the application's business.
         """
         request = self._request
-        path = self._upstream.rewriting.path(rest)
+        path = self._path = self._upstream.rewriting.path(rest)
         self._changes = request.method == "GET" and self._upstream.rewriting.changes_body(path)
         target = f"{path}?{request.query}" if request.query else path
         framing = b""
@@ -186,11 +188,10 @@ class Passing:
         length = answer.length
         if whole and length is None and not answer.without_body:
             length = len(first)
-        headers = [
-            pair
-            for pair in self._upstream.rewriting.answer_headers(answer.headers, host=request.host)
-            if pair[0].lower() != "content-length"
-        ]
+        kept = self._upstream.rewriting.answer_headers(
+            answer.headers, host=request.host, path=self._path
+        )
+        headers = [pair for pair in kept if pair[0].lower() != "content-length"]
         if length is not None and answer.status != _NO_CONTENT:
             headers.append(("Content-Length", str(length)))
         unknown = length is None and not answer.without_body

@@ -52,6 +52,8 @@ _HUBS_COOKIES: Final = ("jupyterhub-", "__host-", "__http-")
 _PORTS: Final = {"http": "80", "https": "443"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _LOOKS_ELSEWHERE: Final = re.compile(r"[/\\]{2,}")
+_SLASH: Final = re.compile(r"[/\\]")
+_MARK: Final = re.compile(r"([?#]|$)")
 CARTA_CONFIG: Final = "carta-config"
 _CARTA_ADDRESSES: Final = ("apiAddress", "dashboardAddress")
 
@@ -167,7 +169,7 @@ class Rewriting:
         return found
 
     def answer_headers(
-        self, headers: Iterable[tuple[str, str]], *, host: str
+        self, headers: Iterable[tuple[str, str]], *, host: str, path: str
     ) -> Iterator[tuple[str, str]]:
         """Give the headers that the client is sent.
 
@@ -176,6 +178,8 @@ class Rewriting:
         headers : iterable
         host : str
             Whom the client believes to speak to.
+        path : str
+            What the application was asked for.
         """
         given = list(headers)
         dropped = _HOP_BY_HOP | _WHOLE_ORIGIN | _named(given)
@@ -188,20 +192,29 @@ class Rewriting:
                 if cookie:
                     yield name, cookie
             elif low in ("location", "content-location"):
-                yield name, self.location(value, host=host)
+                yield name, self.location(value, host=host, path=path)
             elif low == "service-worker-allowed":
                 # A wider one would answer for the hub and for other sessions.
                 yield name, self.prefix
             else:
                 yield name, _CONTROL.sub(" ", value)
 
-    def location(self, value: str, *, host: str) -> str:
+    def location(self, value: str, *, host: str, path: str) -> str:
         """Give where an answer leads to.
 
         An address below the application's own becomes one below the session's. One with scheme and
         host that is neither the application's nor the session's is the application's own choice and
         stays. An address that names another host without a scheme (``//host``) is nearly always the
-        echo of a request, and is read as a path.
+        echo of a request, and is read as a path. One that goes up is read as the application
+        means it: its own addresses end at ``/``, where the client's go on to the hub's.
+
+        Parameters
+        ----------
+        value : str
+        host : str
+            Whom the client believes to speak to.
+        path : str
+            What the application was asked for.
         """
         # Browsers take these out of the middle of an address.
         value = _CONTROL.sub("", value).strip()
@@ -213,7 +226,9 @@ class Rewriting:
             if not value.startswith("/"):
                 value = f"/{value}"
         if value[:1] not in ("/", "\\"):
-            return value
+            if parts is None or parts.scheme or not _goes_up(value):
+                return value
+            value = path[: path.rindex("/") + 1] + value
         begin = _LOOKS_ELSEWHERE.match(value)
         value = f"/{value[begin.end() if begin else 1 :]}"
         return self.seen(_without_dots(value))
@@ -270,22 +285,34 @@ class Rewriting:
         return json.dumps(found).encode()
 
 
+def _goes_up(value: str) -> bool:
+    """Say whether an address has a step to the directory above, however browsers may find it."""
+    path, *_ = _MARK.split(value, maxsplit=1)
+    return any(_plain(part) == ".." for part in _SLASH.split(path))
+
+
+def _plain(part: str) -> str:
+    """Give a part of a path with dots that may be escaped in it."""
+    return part.lower().replace("%2e", ".")
+
+
 def _without_dots(value: str) -> str:
     """Give an address whose path does not lead above where it begins, as a browser would read it."""
-    path, mark, rest = re.split(r"([?#]|$)", value, maxsplit=1)
+    path, mark, rest = _MARK.split(value, maxsplit=1)
     if "." not in path and "%2" not in path:
         return value
     found: list[str] = []
-    parts = path[1:].replace("\\", "/").split("/")
+    parts = _SLASH.split(path[1:])
     for place, part in enumerate(parts):
-        plain = part.lower().replace("%2e", ".")
+        plain = _plain(part)
         if plain == ".." and found:
             found.pop()
         if plain not in (".", ".."):
             found.append(part)
         elif place == len(parts) - 1:
             found.append("")
-    return f"/{'/'.join(found)}{mark}{rest}"
+    # Behind two slashes stands a host.
+    return f"/{'/'.join(found).lstrip('/')}{mark}{rest}"
 
 
 def _apart(host: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import weakref
 from typing import Final
 
@@ -30,6 +31,8 @@ PROBE: Final = "api"
 """Where the hub asks whether the session answers."""
 _QUEUE: Final = 1024
 """Connections that may wait to be taken."""
+_COUNTED: Final = re.compile(r"redirects=[0-9]+")
+"""What the hub adds to a session's address to which it sends a browser back: it counts."""
 
 
 class Gateway:
@@ -235,7 +238,8 @@ class Exchange:
             gateway.pages.wait(request, late=gateway.readiness.late)
             return
         session = gateway.settings.session
-        if rest == "" and not request.query and request.method == "GET" and session.start != "/":
+        opens = rest == "" and request.method == "GET" and _asks_nothing(request.query)
+        if opens and session.start != "/":
             gateway.activity.used()
             redirect(request, gateway.settings.prefix + session.start.lstrip("/"))
             return
@@ -270,3 +274,8 @@ class Exchange:
             await stream.show(self.request, gateway.upstream, used=used)
         else:
             refuse(self.request, 404, NOTHING)
+
+
+def _asks_nothing(query: str) -> bool:
+    """Say whether a query is empty but for what the hub counts by."""
+    return not query or _COUNTED.fullmatch(query) is not None

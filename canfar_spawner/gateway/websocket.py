@@ -15,6 +15,7 @@ from canfar_spawner.gateway.rewriting import Rewriting
 from canfar_spawner.gateway.stream import unmask
 from canfar_spawner.gateway.upstream import Unreachable, Upstream
 
+_AGREED: Final = "HTTP/1.1 101 Switching Protocols"
 _LONGEST_HANDSHAKE: Final = 64 * 1024
 _HANDSHAKE_WITHIN: Final = 60.0
 _DELIVERED_WITHIN: Final = 60.0
@@ -137,10 +138,10 @@ async def relay(
             for name, colon, value in (line.partition(":") for line in lines.split("\r\n"))
             if colon
         ]
-        answer = [first, "Upgrade: websocket", "Connection: Upgrade"]
-        answer += [
-            f"{name}: {value}" for name, value in rewriting.answer_headers(pairs, host=request.host)
-        ]
+        # In the application's own a lone line feed would carry a header past what is kept back.
+        answer = [_AGREED, "Upgrade: websocket", "Connection: Upgrade"]
+        kept = rewriting.answer_headers(pairs, host=request.host, path=rewriting.path(rest))
+        answer += [f"{name}: {value}" for name, value in kept]
         watch = FrameWatch(rewriting.beats)
 
         def look(piece: bytes) -> None:

@@ -319,6 +319,19 @@ async def test_what_ends_with_the_connection_ends_the_answer(tmp_path: Path) -> 
         assert dict(headers)["Transfer-Encoding"] == "chunked"
 
 
+@pytest.mark.parametrize("keeps", [False, True], ids=["stripped", "kept"])
+async def test_an_answer_leads_up_from_where_it_was_asked_for(
+    tmp_path: Path, *, keeps: bool
+) -> None:
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: ../login\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    async with before(tmp_path, serve, keeps_prefix=keeps) as found:
+        status, headers, _ = await found.ask("a/b?next=/c/d/e")
+        assert (status, dict(headers)["Location"]) == (302, f"{PREFIX}login")
+
+
 async def test_a_fault_of_the_gateways_own_leaves_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

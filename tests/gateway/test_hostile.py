@@ -30,6 +30,12 @@ pytestmark = [
         "/hub/logout",
         "/../../../hub/logout",
         "/./%2e%2E/../hub/logout",
+        "/..//evil.example/x",
+        "../../../hub/logout",
+        "x/../../../../hub/logout",
+        "..\\..\\..\\hub\\logout",
+        "%2e%2E/.%2e/../hub/logout",
+        "..//evil.example/x",
     ],
 )
 def test_redirects_lead_nowhere_else(behind: Gated, location: str) -> None:
@@ -41,6 +47,7 @@ def test_redirects_lead_nowhere_else(behind: Gated, location: str) -> None:
     assert led.host in ("127.0.0.1", "ada.hub.localhost"), answer.get("Location")
     assert led.path.startswith(behind.prefix), answer.get("Location")
     assert "\\" not in answer.get("Location")
+    assert "%2e" not in answer.get("Location").lower()
 
 
 # Answers that are none.

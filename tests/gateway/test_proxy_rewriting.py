@@ -11,6 +11,8 @@ from canfar_spawner.gateway.rewriting import Rewriting, sent_cookies
 
 PREFIX = "/user/ada/abcd1234/"
 HOST = "hub.example.org"
+ASKED = "/a/b"
+"""What the application was asked for, below what it takes for its own address."""
 
 
 def rules(**changes: Any) -> Rewriting:
@@ -48,10 +50,11 @@ def rules(**changes: Any) -> Rewriting:
         ("\\\\evil.example", f"{PREFIX}evil.example"),
         ("/\t/evil.example", f"{PREFIX}evil.example"),
         (f"http://{HOST}//evil.example", f"{PREFIX}evil.example"),
+        ("/..//evil.example", f"{PREFIX}evil.example"),
     ],
 )
 def test_where_an_answer_leads_to(said: str, seen: str) -> None:
-    assert rules().location(said, host=HOST) == seen
+    assert rules().location(said, host=HOST, path=ASKED) == seen
 
 
 @pytest.mark.parametrize(
@@ -61,10 +64,58 @@ def test_where_an_answer_leads_to(said: str, seen: str) -> None:
         (f"{PREFIX}a", f"{PREFIX}a"),
         ("//evil.example/x", "/evil.example/x"),
         (f"http://{HOST}{PREFIX}a", f"{PREFIX}a"),
+        ("/..//evil.example/x", "/evil.example/x"),
     ],
 )
 def test_where_it_leads_to_with_the_prefix_kept(said: str, seen: str) -> None:
-    assert rules(keeps_prefix=True).location(said, host=HOST) == seen
+    assert rules(keeps_prefix=True).location(said, host=HOST, path=f"{PREFIX}a/b") == seen
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("../login", "login"),
+        ("../login?next=../a/..#../b", "login?next=../a/..#../b"),
+        ("%2e%2E/login", "login"),
+        (".%2e\\login", "login"),
+        ("c/./../login", "a/login"),
+        ("..", ""),
+        ("c/..", "a/"),
+        ("..\t/login", "login"),
+        # What only looks like going up.
+        ("..login", None),
+        ("c..", None),
+        ("./login", None),
+        ("?next=../login", None),
+        ("#../login", None),
+        ("%2e%2e%2flogin", None),
+        ("mailto:../login", None),
+    ],
+)
+@pytest.mark.parametrize("keeps", [False, True], ids=["stripped", "kept"])
+def test_going_up_is_read_from_what_was_asked(said: str, seen: str | None, *, keeps: bool) -> None:
+    given = rules(keeps_prefix=keeps)
+    found = given.location(said, host=HOST, path=given.path("a/b"))
+    assert found == (said if seen is None else f"{PREFIX}{seen}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "../../../hub/logout",
+        "../../../../../../hub/logout",
+        "x/../../../../hub/logout",
+        "..\\..\\../hub/logout",
+        "%2e%2E/.%2e/%2E./hub/logout",
+        ".\t./../../hub/logout",
+        "../../..//hub/logout",
+    ],
+)
+def test_going_up_leads_no_further_than_a_path_of_its_own(said: str) -> None:
+    assert rules().location(said, host=HOST, path="/rel") == f"{PREFIX}hub/logout"
+    kept = rules(keeps_prefix=True)
+    found = kept.location(said, host=HOST, path=f"{PREFIX}rel")
+    assert found == kept.location("/hub/logout", host=HOST, path=f"{PREFIX}rel")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +164,7 @@ def test_answers_speak_for_the_session_only() -> None:
         ("Bad\x00Name", "1"),
         ("X-Odd", "a\x01b"),
     ]
-    assert dict(rules().answer_headers(said, host=HOST)) == {
+    assert dict(rules().answer_headers(said, host=HOST, path=ASKED)) == {
         "Content-Type": "text/html",
         "Service-Worker-Allowed": PREFIX,
         "Content-Security-Policy": "default-src 'self'",

@@ -236,6 +236,30 @@ async def test_with_the_prefix_kept_over_a_port_and_with_a_secret(tmp_path: Path
         assert status == 401
 
 
+@pytest.mark.parametrize(
+    ("query", "opens"),
+    [
+        ("", True),
+        # The hub's counter, behind an address that came to the hub and was sent back.
+        ("?redirects=1", True),
+        ("?redirects=12", True),
+        ("?redirects=", False),
+        ("?redirects=one", False),
+        ("?redirects=1&page=2", False),
+        ("?page=2&redirects=1", False),
+        ("?more_redirects=1", False),
+    ],
+)
+async def test_who_asks_for_nothing_more_is_led_to_the_page_to_open_with(
+    tmp_path: Path, query: str, *, opens: bool
+) -> None:
+    async with inside(tmp_path, ROUTES, start="/?file=a.fits") as found:
+        await ready(found)
+        status, headers, _ = await found.ask(query)
+        led = (status, dict(headers).get("Location"))
+        assert (led == (302, f"{PREFIX}?file=a.fits")) is opens, led
+
+
 async def test_who_is_not_let_in_learns_nothing(served: Inside) -> None:
     answers = set()
     for path in ("x", "config", "large", "none/at/all"):
@@ -396,6 +420,45 @@ def test_a_page_that_asks_for_the_same_again_and_again_is_no_use() -> None:
     asked.method, asked.target = "GET", "/other"
     activity.asked(asked)
     assert activity.last == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        # As JupyterLab asks, every ten seconds.
+        ("/api/kernels?1722500000000", "/api/kernels?1722500010000", True),
+        (
+            "/api/contents/a?content=0&1722500000000",
+            "/api/contents/a?content=0&1722500010000",
+            True,
+        ),
+        ("/api/kernels", "/api/kernels?1722500010000", True),
+        (
+            "/api/contents/a?content=0&1722500000000",
+            "/api/contents/a?content=1&1722500010000",
+            False,
+        ),
+        ("/api/contents/a?1722500000000", "/api/contents/b?1722500000000", False),
+        ("/rows?from=1722500000000", "/rows?from=1722500010000", False),
+        ("/rows?172250000000", "/rows?172250001000", False),
+        ("/1722500000000", "/1722500010000", False),
+        ("/rows?1722500000000&more", "/rows?1722500010000&more", False),
+    ],
+)
+def test_a_time_that_is_there_against_caches_makes_no_other_address(
+    first: str, second: str, *, same: bool
+) -> None:
+    class Asked:
+        method = "GET"
+        target = first
+
+    moments = iter(range(2))
+    activity = Activity(clock=lambda: next(moments))  # type: ignore[arg-type, return-value]
+    asked: Any = Asked()
+    activity.asked(asked)
+    asked.target = second
+    activity.asked(asked)
+    assert activity.last == (0 if same else 1)
 
 
 async def test_a_visitor_who_is_locked_out_loses_what_is_open(served: Inside) -> None:

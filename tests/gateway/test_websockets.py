@@ -241,6 +241,20 @@ async def test_an_application_that_does_not_agree_is_let_go(
         await until(lambda: rest == [b""])
 
 
+async def test_the_first_line_of_an_agreement_carries_nothing_else(tmp_path: Path) -> None:
+    said = AGREED.replace(b"Protocols", b"Protocols\nSet-Cookie: jupyterhub-session-id=1; Path=/")
+
+    async def serve(_: bytes, __: Reader, writer: Writer) -> bool:
+        writer.write(said)
+        return False
+
+    async with before(tmp_path, serve) as found, client(found) as one:
+        one.shake("x")
+        head = await one.head()
+        assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+        assert b"Set-Cookie" not in head
+
+
 async def test_an_application_that_says_nothing_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
