@@ -27,7 +27,7 @@ from canfar_spawner.core.backend import (
 )
 from canfar_spawner.core.catalogue import Container
 from canfar_spawner.core.errors import NotAllowed, SessionError, StartFailed, Unavailable, listing
-from canfar_spawner.core.kinds import KINDS
+from canfar_spawner.core.kinds import KINDS, SessionKind
 from canfar_spawner.core.logs import LONGEST, last_of
 from canfar_spawner.core.names import LaunchId, launch_id
 from canfar_spawner.core.plan import SessionPlan
@@ -92,9 +92,9 @@ class LocalBackend:
 
     # What can run here.
 
-    def offer(self, container: Container) -> Offer:
-        """Say whether a container's program is on this machine."""
-        return offer_of(container, self._policy(), others=self._others())
+    def offer(self, container: Container, kind: SessionKind | None = None) -> Offer:
+        """Say whether a container's program is on this machine, for one kind if that is given."""
+        return offer_of(container, self._policy(), others=self._others(), kind=kind)
 
     def accepts(self, plan: SessionPlan) -> None:
         """Refuse what only a cluster could run, or what is not ready here yet."""
@@ -109,7 +109,7 @@ class LocalBackend:
                 allowed=here,
                 code="needs_cluster",
             )
-        offer = self.offer(container)
+        offer = self.offer(container, plan.kind)
         if not offer.available:
             hint = f" Run: {offer.command}" if offer.command else ""
             raise NotAllowed(f"{offer.reason}{hint}", field="container", code=_offer_code(offer))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from typing_extensions import override
+
 from canfar_spawner.core.backend import Offer, Preparation
 from canfar_spawner.core.catalogue import Container
+from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.local import environments
 from canfar_spawner.local.programs import (
@@ -38,7 +41,25 @@ def serves_others(users: Users) -> bool:
     return not isinstance(hub.JupyterHub.instance().authenticator, auth.DummyAuthenticator)
 
 
-def offer_of(container: Container, policy: SitePolicy, *, others: bool) -> Offer:
+class KindsOffer(Offer):
+    """An offer of a container that need not run as all of its kinds."""
+
+    kinds: tuple[SessionKind, ...]
+    """What it may run as."""
+
+    @override
+    def narrowed(self, container: Container) -> Container:
+        """Give the container with the versions and the kinds that can be run."""
+        return super().narrowed(container).model_copy(update={"kinds": self.kinds})
+
+
+def offer_of(
+    container: Container,
+    policy: SitePolicy,
+    *,
+    others: bool,
+    kind: SessionKind | None = None,
+) -> Offer:
     """Say whether a container's program is on this machine.
 
     Parameters
@@ -47,8 +68,13 @@ def offer_of(container: Container, policy: SitePolicy, *, others: bool) -> Offer
     policy : SitePolicy
     others : bool
         Whether the hub serves more than accounts for trying it out.
+    kind : SessionKind, optional
+        What it is to run as. By default its first kind, as which pages launch it, with what is to
+        be said of the others that it may run as.
     """
-    program, kind = container.local, container.kinds[0]
+    program = container.local
+    kinds = container.kinds if kind is None else (kind,)
+    kind = kinds[0]
     entry = container.entry_of(kind)
     command = command_of(program, kind, entry) if program else ()
     if program is None or program.missing or not command:
@@ -58,14 +84,16 @@ def offer_of(container: Container, policy: SitePolicy, *, others: bool) -> Offer
             reason=reason or f"{container.title} needs a cluster; it has no local program.",
             command=program.get if program else "",
         )
-    exposed = opens_port(program, kind, entry)
-    if exposed and others and not policy.machine.open_ports:
+    exposed = [each for each in kinds if opens_port(program, each, container.entry_of(each))]
+    closed = exposed if others and not policy.machine.open_ports else []
+    if kind in closed:
         return Offer(available=False, reason=f"{container.title} {_NO_PORTS}")
     if find(program, kind, entry) is not None:
-        return Offer(
+        return KindsOffer(
             available=True,
-            notice=_OPENS_PORT if exposed else "",
+            notice=_OPENS_PORT if exposed and not closed else "",
             only_version=container.default_version.name,
+            kinds=tuple(each for each in kinds if each not in closed),
         )
     needed = lacking(program)
     if needed or program.environment is None:

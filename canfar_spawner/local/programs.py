@@ -45,7 +45,8 @@ def command_of(program: LocalProgram, kind: SessionKind, entry: Entry) -> tuple[
 def opens_port(program: LocalProgram, kind: SessionKind, entry: Entry) -> bool:
     """Say whether a program behind the gateway has to be reached by a port of this machine."""
     behind = entry is Entry.GATEWAY and KINDS[kind].interactive
-    return behind and not takes_socket(command_of(program, kind, entry))
+    command = command_of(program, kind, entry)
+    return behind and bool(command) and not takes_socket(command)
 
 
 def lacking(program: LocalProgram) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from canfar_spawner.core.errors import NotAllowed
 from canfar_spawner.local import gateway
+from canfar_spawner.local import programs as local_programs
 from canfar_spawner.local.backend import LocalBackend
 from canfar_spawner.local.isolation import Isolation
 from canfar_spawner.local.offers import serves_others
@@ -55,6 +56,72 @@ def test_a_port_is_told_of_and_offered_to_whom_it_may_be(
         with pytest.raises(NotAllowed) as refused:
             backend.accepts(plan)
         assert refused.value.sentence == exposed.reason
+
+
+@pytest.fixture
+def programs(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the programs of the kinds that have one of their own on this machine."""
+    place = base / "programs" / "bin"
+    place.mkdir(parents=True)
+    for name in ("canfar-desktop", "carta_backend"):
+        (place / name).write_text("#!/bin/sh\n")
+        (place / name).chmod(0o755)
+    monkeypatch.delenv("CANFAR_CARTA", raising=False)
+    monkeypatch.setattr(local_programs, "SYSTEM_PATH", f"{place}:{local_programs.SYSTEM_PATH}")
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("open_ports", [False, True])
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("ported-second", ("headless", "contributed")), ("screens", ("desktop", "carta"))],
+)
+def test_of_several_kinds_the_one_that_takes_a_port_is_told_of_or_refused(
+    quiet: World, name: str, kinds: tuple[str, str], *, others: bool, open_ports: bool
+) -> None:
+    quiet.policy = policy(machine={"open_ports": open_ports})
+    backend = serving(quiet, others=others)
+    (container,) = (each for each in quiet.policy.catalogue.containers if each.name == name)
+    allowed = open_ports or not others
+    offer = backend.offer(container)
+    assert offer.available
+    assert ("port of this machine" in offer.notice) == allowed
+    assert offer.narrowed(container).kinds == (kinds if allowed else kinds[:1])
+    backend.accepts(quiet.plan(name))
+    backend.accepts(quiet.plan(name, kind=kinds[0]))
+    exposed = quiet.plan(name, kind=kinds[1])
+    if allowed:
+        backend.accepts(exposed)
+    else:
+        with pytest.raises(NotAllowed, match="other users of this machine could reach"):
+            backend.accepts(exposed)
+
+
+def test_what_pages_would_launch_decides_what_they_offer(quiet: World) -> None:
+    backend = serving(quiet, others=True)
+    by_name = {each.name: each for each in quiet.policy.catalogue.containers}
+    for name in ("ported-first", "ported-always"):
+        offer = backend.offer(by_name[name])
+        assert not offer.available
+        assert "other users of this machine could reach" in offer.reason
+    for name, kind in (
+        ("ported-first", "contributed"),
+        ("ported-always", "contributed"),
+        ("ported-always", "firefly"),
+    ):
+        with pytest.raises(NotAllowed, match="other users of this machine could reach"):
+            backend.accepts(quiet.plan(name, kind=kind))
+    backend.accepts(quiet.plan("ported-first", kind="headless"))
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_kind_without_a_program_takes_no_port(quiet: World) -> None:
+    by_name = {each.name: each for each in quiet.policy.catalogue.containers}
+    offer = quiet.backend.offer(by_name["screen"])
+    assert (offer.available, offer.notice) == (True, "")
+    with pytest.raises(NotAllowed, match="has no local program"):
+        quiet.backend.accepts(quiet.plan("screen", kind="contributed"))
 
 
 def test_whom_a_hub_serves_is_said_by_its_users_file() -> None:

@@ -44,9 +44,16 @@ PROGRAMS = {
     "nowhere": ["no-such-program-of-ours", "{port}"],
 }
 
+PORTED = {"command": ["python3", "-c", PROBE.read_text(), "{port}"]}
 BEHIND: dict[str, dict[str, Any]] = {
     "socketed": {"local": {"command": ["python3", "-c", PROBE.read_text(), "{socket}"]}},
-    "ported": {"local": {"command": ["python3", "-c", PROBE.read_text(), "{port}"]}},
+    "ported": {"local": PORTED},
+    "ported-second": {"kinds": ["headless", "contributed"], "local": PORTED},
+    "ported-first": {"kinds": ["contributed", "headless"], "local": PORTED},
+    "ported-always": {"kinds": ["contributed", "firefly"], "local": PORTED},
+    # Each kind's own program, as far as it has one.
+    "screens": {"kinds": ["desktop", "carta"], "local": {}},
+    "screen": {"kinds": ["desktop", "contributed"], "local": {}},
     "viewer": {"kinds": ["carta"], "local": {"get": "apt-get install it"}},
 }
 """What stands behind a gateway."""
