@@ -236,6 +236,20 @@ def test_three_headers_are_read_in_a_millisecond(tmp_path: Path) -> None:
     assert statistics.median(times) < _LONGEST
 
 
+def test_whatever_is_damaged_in_what_is_compressed_is_read_or_refused(tmp_path: Path) -> None:
+    whole = gzip.compress(make.odd_file(7) + make.table(50), mtime=0)
+    said = []
+    for at in range(2, len(whole)):
+        data = bytearray(whole)
+        data[at] ^= 0xA5
+        try:
+            read(written(tmp_path / "damaged.fits.gz", bytes(data)))
+        except FitsError as error:
+            said.append(str(error))
+    assert "The compressed file is damaged or cut off." in said
+    assert all(each.endswith(".") for each in said)
+
+
 def test_whatever_is_damaged_is_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "damaged.fits"
     said = []

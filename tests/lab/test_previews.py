@@ -152,6 +152,12 @@ def test_what_cannot_be_drawn_says_why(lab_server: LabServer, folder: Path) -> N
         ("zip.fits.gz", gzip.compress(whole)[:-40], "damaged or cut off"),
     ):
         assert said in refused(lab_server, "thumbnail", put(folder, name, data)), name
+    # Its beginning is no longer what was compressed, which only zlib tells.
+    zipped = bytearray(gzip.compress(whole, mtime=0))
+    zipped[10] ^= 0xFF
+    asked = put(folder, "bits.fits.gz", bytes(zipped))
+    for route in ("thumbnail", "fits", "table"):
+        assert "damaged or cut off" in refused(lab_server, route, asked), route
     asked = put(folder, "whole.fits", whole)
     assert "There is no HDU 7" in refused(lab_server, "thumbnail", asked, hdu=7)
     # A picture of one value, grey.
@@ -215,6 +221,10 @@ def test_first_rows_over_http(lab_server: LabServer, folder: Path) -> None:
     found = lab_server.ask("previews/table", **put(folder, "t.csv", b"a,b\n1,2\n"))
     assert (found["rows"], found["total"], found["more"]) == ([["1", "2"]], 1, False)
     assert "no table" in refused(lab_server, "table", put(folder, "x", b"\0\1\2"))
+    long = b"a,b\n1," + b"x" * 140_000 + b"\n"
+    for text in (long, b"# a,b\n" + long.partition(b"\n")[2], b"1,2\n" * 30 + long):
+        said = refused(lab_server, "table", put(folder, "long.csv", text))
+        assert said == "The table cannot be read: a cell in it is too long."
 
 
 COLUMNS = {

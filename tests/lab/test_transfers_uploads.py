@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import suppress
+from typing import Any, NoReturn
 
 import pytest
 from canfar_lab.storage.errors import Refused
+from canfar_lab.transfers import naming
 from canfar_lab.transfers.jobs import Stopped
 from canfar_lab.transfers.uploads import Body
 
@@ -122,3 +124,37 @@ async def test_an_upload_is_cancelled_while_it_comes(world: World) -> None:
         await sending
         assert job.state == "cancelled"
         assert list(world.home.iterdir()) == []
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_an_upload_of_which_all_had_come_is_completed_by_the_next_server(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    class Killed(BaseException):
+        """As a kill: nothing is tidied up after it."""
+
+    put = naming.put
+
+    def killed(*arguments: Any, **more: Any) -> NoReturn:
+        if named:
+            put(*arguments, **more)
+        raise Killed
+
+    job = await world.board.begin(asked_upload(10, modified=1_700_000_000_123))
+    upload = await world.board.upload(job.id)
+    sent(upload, [b"1234567890"], 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(naming, "put", killed)
+        with pytest.raises(Killed):
+            await world.board.received(upload)
+    assert (world.home / "m31.fits").exists() == named
+    upload.close()
+    world.board._journal.close()
+
+    board = world.server()
+    await board.ready()
+    (work,) = board.works()
+    assert (work.job.state, work.job.error, work.job.placed) == ("done", None, ["m31.fits"])
+    assert (work.job.bytes_done, work.job.files_done) == (10, 1)
+    assert (world.home / "m31.fits").read_bytes() == b"1234567890"
+    assert world.unfinished() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from typing import Protocol
 
 _LONGEST = 512 << 20
@@ -68,7 +69,7 @@ class Zipped:
         try:
             self._file.seek(at)
             return self._file.read(count)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise FitsError("The compressed file is damaged or cut off.") from error
 
 

@@ -89,6 +89,13 @@ def _width(line: str) -> int:
 
 def _split(lines: list[str]) -> list[list[str]]:
     """Take rows apart at the sign that most of them have, and have most of."""
+    try:
+        return _parted(lines)
+    except csv.Error as error:
+        raise FitsError("The table cannot be read: a cell in it is too long.") from error
+
+
+def _parted(lines: list[str]) -> list[list[str]]:
     best, most = "", 0
     for sign in _SEPARATORS:
         widths = [len(row) for row in csv.reader(lines[:_LOOKED_AT], delimiter=sign)]
@@ -97,11 +104,7 @@ def _split(lines: list[str]) -> list[list[str]]:
             best, most = sign, sum(parted)
     if not best:
         return [line.split() for line in lines]
-    rows = csv.reader(lines, delimiter=best, skipinitialspace=True)
-    try:
-        return [row for row in rows if row]
-    except csv.Error as error:
-        raise FitsError("The table cannot be read: a cell in it is too long.") from error
+    return [row for row in csv.reader(lines, delimiter=best, skipinitialspace=True) if row]
 
 
 def _names(rows: list[list[str]]) -> list[str] | None:

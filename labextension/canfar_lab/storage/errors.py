@@ -18,13 +18,16 @@ class Refused(Exception):
         What was wrong, what is allowed, what to do.
     status : int
         Of HTTP.
+    **more
+        What a page needs besides, to ask about it.
     """
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, **more: object) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
+        self.more = more
 
 
 def shown(name: object) -> str:

@@ -163,7 +163,7 @@ class StorageHandler(APIHandler):
             error = from_os_error(error, "The file")
         if isinstance(error, Refused):
             self.set_status(error.status)
-            self.finish(json.dumps({"code": error.code, "message": error.message}))
+            self.finish(json.dumps({"code": error.code, "message": error.message, **error.more}))
             return
         code, message = _SENTENCES.get(status_code, _FAILED)
         self.finish(json.dumps({"code": code, "message": message}))

@@ -9,13 +9,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from canfar_lab.storage.areas import Areas
-from canfar_lab.storage.errors import Refused, from_os_error
+from canfar_lab.storage.errors import Refused
 from canfar_lab.transfers import asked as questions
 from canfar_lab.transfers import content, copying, uploads
-from canfar_lab.transfers.jobs import ACTIVE, COPIES, Job, Stopped, Work, view
+from canfar_lab.transfers.jobs import ACTIVE, COPIES, ENDED, Job, Stopped, Work, told_of, view
 from canfar_lab.transfers.journal import Journal
 from canfar_lab.transfers.uploads import Upload
 
@@ -100,6 +101,9 @@ class Transfers:
         job.state = "paused" if job.state == "paused" else "waiting"
         upload = Upload(work, self._areas, lambda: self._save(job))
         try:
+            if await self._in_thread(upload.was_placed):
+                await self._placed(upload)
+                return
             await self._in_thread(upload.open)
         except (Refused, OSError) as error:
             await self.failed(upload, error)
@@ -107,6 +111,10 @@ class Transfers:
         self._uploads[job.id] = upload
         if time.time() - job.created > _UPLOAD_WAITS:
             await self._cancel(work)
+            return
+        # All of it may have come, and not its name: no page sends anything then.
+        with suppress(Refused, OSError, Stopped):
+            await self._complete(upload)
 
     def _is_gone(self, job: Job) -> bool:
         """Say whether it is about the scratch of a session that has ended."""
@@ -182,6 +190,15 @@ class Transfers:
             raise Refused("not-found", "There is no such transfer any more.", 404)
         return work
 
+    def _settled_one(self, name: str) -> Work:
+        """Give a transfer of which nothing is being removed, which would remove what is new as well."""
+        work = self.find(name)
+        if work.clearing:
+            raise Refused(
+                "busy", "What there is of this transfer is being removed; try again soon.", 409
+            )
+        return work
+
     def works(self) -> list[Work]:
         """Give all transfers, the oldest first."""
         return list(self._works.values())
@@ -244,6 +261,10 @@ class Transfers:
         except (Refused, OSError, Stopped) as error:
             await self.failed(upload, error)
             raise
+        await self._placed(upload)
+
+    async def _placed(self, upload: Upload) -> None:
+        job = upload.job
         job.state, job.ended = "done", time.time()
         self._uploads.pop(job.id, None)
         await self._in_thread(self._save, job)
@@ -254,7 +275,7 @@ class Transfers:
         job = upload.job
         if job.is_ended:
             return
-        job.state, job.error, job.ended = "failed", _told(error, job), time.time()
+        job.state, job.error, job.ended = "failed", told_of(error, job), time.time()
         self._uploads.pop(job.id, None)
         await self._in_thread(self._tidy, upload.abandon)
         await self._in_thread(self._save, job)
@@ -267,7 +288,7 @@ class Transfers:
         ------
         Refused
         """
-        work = self.find(name)
+        work = self._settled_one(name)
         job = work.job
         if job.kind == "download":
             raise Refused("invalid", "Pause a download where the browser lists its downloads.")
@@ -287,7 +308,7 @@ class Transfers:
         ------
         Refused
         """
-        work = self.find(name)
+        work = self._settled_one(name)
         job = work.job
         if job.kind == "download" or (job.is_ended and job.kind == "upload"):
             raise Refused("invalid", "This cannot be resumed; begin it anew.")
@@ -319,15 +340,18 @@ class Transfers:
 
     async def _cancel(self, work: Work) -> None:
         job = work.job
-        before, work.stop = job.state, "cancelled"
+        with work.claim:
+            before, work.stop = job.state, "cancelled"
+            if job.kind != "upload" and before in {"queued", "paused"}:
+                # Nobody works at it, and nobody shall begin to.
+                job.state, job.ended, work.clearing = "cancelled", time.time(), True
         if job.kind == "upload":
             upload = self._uploads.pop(job.id, None) or Upload(work, self._areas, lambda: None)
             await self._in_thread(self._tidy, upload.open)
             job.state, job.ended = "cancelled", time.time()
             await self._in_thread(self._tidy, upload.abandon)
-        elif before in {"queued", "paused"}:
-            job.state, job.ended = "cancelled", time.time()
-            await self._in_thread(self._discard, job)
+        elif work.clearing:
+            await self._in_thread(self._discard, work)
         await self._settled(work)
 
     async def _settled(self, work: Work) -> None:
@@ -346,10 +370,11 @@ class Transfers:
         ------
         Refused
         """
-        work = self.find(name)
+        work = self._settled_one(name)
         if not work.job.is_ended:
             raise Refused("changed", "This transfer goes on; cancel it first.", 409)
-        await self._in_thread(self._discard, work.job)
+        work.clearing = True
+        await self._in_thread(self._discard, work)
         self._works.pop(name, None)
         await self._in_thread(self._journal.forget, name)
         self._changed()
@@ -357,7 +382,7 @@ class Transfers:
     async def forget_ended(self) -> None:
         """Take all that have ended from the list."""
         for work in self.works():
-            if work.job.is_ended:
+            if work.job.is_ended and not work.clearing:
                 await self.forget(work.job.id)
 
     def _forget_oldest(self) -> None:
@@ -374,31 +399,32 @@ class Transfers:
 
     def _run(self, work: Work) -> None:
         job = work.job
-        if job.state != "queued":
-            return
-        job.state, job.started = "running", job.started or time.time()
+        with work.claim:
+            if job.state != "queued":
+                return
+            job.state, job.started = "running", job.started or time.time()
         self._call(self._changed)
+        state, error = "done", None
         try:
             work.moved(0)
             if job.kind == "checksum":
                 self._checksum(work)
             else:
                 copying.Copying(work, self._areas, lambda: self._save(job)).run()
-            job.state = "done"
         except Stopped as stopped:
-            job.state = stopped.how
-        except (Refused, OSError) as error:
-            job.state, job.error = "failed", _told(error, job)
-        except Exception as error:  # noqa: BLE001 - the thread goes on with the next one
-            job.state, job.error = "failed", _told(error, job)
+            state = stopped.how
+        except (Refused, OSError) as failure:
+            state, error = "failed", told_of(failure, job)
+        except Exception as failure:  # noqa: BLE001 - the thread goes on with the next one
+            state, error = "failed", told_of(failure, job)
             self._log.exception("A transfer failed in an unforeseen way")
-        finally:
-            work.rest()
-            if job.is_ended:
-                job.ended = time.time()
-            if job.state == "cancelled" or (job.error and job.error["code"] not in _GO_ON):
-                self._discard(job)
-            self._save(job)
+        work.rest()
+        if state == "cancelled" or (error and error["code"] not in _GO_ON):
+            # Before it is told: who tries again must not write to what is being removed.
+            self._discard(work)
+        job.error, job.ended = error, time.time() if state in ENDED else None
+        job.state = state
+        self._save(job)
 
     def _checksum(self, work: Work) -> None:
         job = work.job
@@ -415,18 +441,18 @@ class Transfers:
         finally:
             os.close(file)
 
-    def _discard(self, job: Job) -> None:
+    def _discard(self, work: Work) -> None:
         """Remove what there is of a transfer that is not complete."""
-        if job.target is None or job.state == "done":
-            return
-        spot = job.target
+        job, spot = work.job, work.job.target
 
         def remove() -> None:
-            with copying.folder(copying.target_of(self._areas, spot)) as directory:
-                copying.discard(directory, job.part)
+            if spot is not None and job.state != "done":
+                with copying.folder(copying.target_of(self._areas, spot)) as directory:
+                    copying.discard(directory, job.part)
 
+        work.clearing = True
         self._tidy(remove)
-        job.current = []
+        job.current, work.clearing = [], False
 
     def _tidy(self, work: Callable[[], None]) -> None:
         try:
@@ -469,15 +495,3 @@ class Transfers:
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
-
-
-def _told(error: Exception, job: Job) -> dict[str, str] | None:
-    """Say what ended a transfer, in a sentence; None where somebody wanted it."""
-    if isinstance(error, Stopped):
-        return None
-    if isinstance(error, OSError):
-        name = job.name or (job.source.path.rpartition("/")[2] if job.source else "")
-        error = from_os_error(error, name or "the file")
-    if isinstance(error, Refused):
-        return {"code": error.code, "message": error.message}
-    return {"code": "failed", "message": "Something went wrong in the session's server; try again."}

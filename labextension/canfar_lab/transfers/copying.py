@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 from canfar_lab.storage import paths
@@ -26,7 +25,6 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WORTH_GOING_ON = 32 << 20
 """Bytes of a file that is not simply copied anew by a server that starts again."""
-_NAMES_LOOKED_AT = 50
 _MOST_NOTES = 20
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -94,6 +92,7 @@ def check(job: Job, areas: Areas) -> None:
     """
     source, target = _spots(job)
     place = target_of(areas, target)
+    there_already: list[str] = []
     with folder(place) as directory:
         for taken in sources_of(areas, source, change=job.kind == "move"):
             with taken.parent() as (above, name):
@@ -112,7 +111,12 @@ def check(job: Job, areas: Areas) -> None:
                     and job.conflict == "replace"
                 ):
                     raise Refused("exists", f"{shown(name)} would replace itself.", 409)
-                naming.check(directory, wanted, job.conflict, folder=is_folder)
+                if there is not None and job.conflict == "refuse":
+                    there_already.append(wanted)
+                else:
+                    naming.check(directory, wanted, job.conflict, folder=is_folder)
+    if there_already:
+        raise naming.taken(there_already)
 
 
 def _spots(job: Job) -> tuple[Spot, Spot]:
@@ -205,17 +209,6 @@ class Copying:
         self._save()
         return naming.put(above, name, directory, wanted, job.conflict, folder=is_folder)
 
-    def _found_placed(self, directory: int, wanted: str) -> str | None:
-        """Say under which name an earlier server has put what comes next."""
-        job = self._job
-        if not job.placing:
-            return None
-        for candidate in islice(naming.numbered(wanted), _NAMES_LOOKED_AT):
-            there = naming.exists(directory, candidate)
-            if there is not None and content.identity(there) == job.placing:
-                return candidate
-        return None
-
     def _done(self, name: str) -> None:
         job = self._job
         job.placed.append(name)
@@ -227,7 +220,7 @@ class Copying:
         """Complete what an earlier server had put in its place but not written down."""
         job = self._job
         wanted = job.name or path.rpartition("/")[2]
-        final = self._found_placed(directory, wanted)
+        final = naming.find(directory, wanted, job.placing)
         if final is None:
             return False
         if job.kind == "move":

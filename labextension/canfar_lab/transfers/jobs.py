@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
+
+from canfar_lab.storage.errors import Refused, from_os_error
 
 COPIES = frozenset({"copy", "move"})
 KINDS = ("copy", "move", "upload", "checksum", "download")
@@ -109,7 +111,11 @@ class Job:
 
     def record(self) -> dict[str, Any]:
         """Give all that a later server needs."""
-        return asdict(self)
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("source", "target"):
+            spot = told[name]
+            told[name] = spot and {"area": spot.area, "paths": spot.paths}
+        return told
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
@@ -133,12 +139,17 @@ class Work:
     ----------
     stop : str
         How it is to be stopped: ``paused`` or ``cancelled``; empty while it goes on.
+    claim : threading.Lock
+        Held while it is decided who has it: the thread that begins it, or who takes it back.
+    clearing : bool
+        Whether what there is of it is being removed, and must not be written to.
     """
 
     job: Job
     stop: str = ""
     speed: float | None = None
-    finished: threading.Event = field(default_factory=threading.Event)
+    claim: threading.Lock = field(default_factory=threading.Lock)
+    clearing: bool = False
     _seen: tuple[float, int] | None = None
 
     def moved(self, count: int) -> None:
@@ -166,6 +177,18 @@ class Work:
     def rest(self) -> None:
         """Forget the speed: nothing is done for a while."""
         self.speed, self._seen = None, None
+
+
+def told_of(error: Exception, job: Job) -> dict[str, str] | None:
+    """Say what ended a transfer, in a sentence; None where somebody wanted it."""
+    if isinstance(error, Stopped):
+        return None
+    if isinstance(error, OSError):
+        name = job.name or (job.source.path.rpartition("/")[2] if job.source else "")
+        error = from_os_error(error, name or "the file")
+    if isinstance(error, Refused):
+        return {"code": error.code, "message": error.message}
+    return {"code": "failed", "message": "Something went wrong in the session's server; try again."}
 
 
 def view(job: Job, speed: float | None) -> dict[str, Any]:

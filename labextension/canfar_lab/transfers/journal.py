@@ -1,7 +1,9 @@
 """What is written down of transfers, so that a server that starts again goes on with them.
 
-One file for each, in the home of whose they are. The lock of a file beside it is held by the server
-that works at it: what another session of the same person does is left to that one.
+One file for each, in the home of whose they are. While a transfer is at work, what has changed is
+added to a second file, a line each time: of thousands of files, each costs the same. The lock of a
+file beside it is held by the server that works at it: what another session of the same person does is
+left to that one.
 """
 
 from __future__ import annotations
@@ -10,15 +12,47 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from canfar_lab.transfers.jobs import Job
+from canfar_lab.transfers.jobs import ACTIVE, Job
 
 _NAME = re.compile(r"([0-9a-f]{12})\.json")
 _LONGEST = 16 << 20
+_LONGEST_LINES = 64 << 20
+_LONG = frozenset({"source", "target", "placed"})
+"""Fields that may hold thousands of names: the first two stay as they are, to the last names are added."""
+_ENDINGS = ("json", "new", "lines", "lock")
+
+
+@dataclass
+class _Written:
+    """What of a transfer is in its files by now.
+
+    Attributes
+    ----------
+    place : Path
+    number : int
+        Of the record: lines that were added to an earlier one do not count.
+    texts : dict
+        Each field but the long ones, as JSON.
+    placed : int
+        How many of its names.
+    """
+
+    place: Path
+    number: int
+    texts: dict[str, str]
+    placed: int
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def directories(environ: dict[str, str]) -> list[Path]:
@@ -44,6 +78,7 @@ class Journal:
     def __init__(self, places: Iterable[Path]) -> None:
         self._places = list(places)
         self._locks: dict[str, int] = {}
+        self._written: dict[str, _Written] = {}
         self._writing = threading.Lock()
 
     def load(self) -> list[Job]:
@@ -64,10 +99,35 @@ class Journal:
     def save(self, job: Job) -> bool:
         """Write down how far a transfer is; false where that is not possible anywhere."""
         with self._writing:
-            return self._save(job)
+            record = job.record()
+            texts = {name: _json(each) for name, each in record.items() if name not in _LONG}
+            if job.state in ACTIVE and self._add(job, texts):
+                return True
+            return self._save(job, record, texts)
 
-    def _save(self, job: Job) -> bool:
-        text = json.dumps(job.record(), separators=(",", ":"))
+    def _add(self, job: Job, texts: dict[str, str]) -> bool:
+        """Add a line with what has changed; false where all of it must be written."""
+        # Where it is cut short, only a record of another number is true.
+        written = self._written.pop(job.id, None)
+        if written is None:
+            return False
+        fields = {"number": str(written.number), "placed": _json(job.placed[written.placed :])}
+        fields |= {name: text for name, text in texts.items() if written.texts[name] != text}
+        line = ",".join(f'"{name}":{text}' for name, text in fields.items())
+        path = written.place / f"{job.id}.lines"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(f"{{{line}}}\n")
+        except OSError:
+            return False
+        written.texts, written.placed = texts, len(job.placed)
+        self._written[job.id] = written
+        return True
+
+    def _save(self, job: Job, record: dict[str, Any], texts: dict[str, str]) -> bool:
+        number = secrets.randbelow(1 << 48)
+        text = _json({**record, "number": number})
         for place in self._places:
             try:
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,20 +140,24 @@ class Journal:
                 new.replace(place / f"{job.id}.json")
             except OSError:
                 continue
+            with suppress(OSError):
+                (place / f"{job.id}.lines").unlink(missing_ok=True)
             self._remove(job.id, [other for other in self._places if other != place])
+            self._written[job.id] = _Written(place, number, texts, len(job.placed))
             return True
         return False
 
     def forget(self, name: str) -> None:
         """Remove the record of a transfer."""
         self._remove(name, self._places)
+        self._written.pop(name, None)
         descriptor = self._locks.pop(name, None)
         if descriptor is not None:
             os.close(descriptor)
 
     def _remove(self, name: str, places: Iterable[Path]) -> None:
         for place in places:
-            for ending in ("json", "new", "lock"):
+            for ending in _ENDINGS:
                 with suppress(OSError):
                     (place / f"{name}.{ending}").unlink(missing_ok=True)
 
@@ -102,6 +166,7 @@ class Journal:
         for descriptor in self._locks.values():
             os.close(descriptor)
         self._locks.clear()
+        self._written.clear()
 
     def _lock(self, place: Path, name: str) -> bool:
         if name in self._locks:
@@ -127,6 +192,22 @@ def _read(path: Path) -> Job | None:
         if path.stat().st_size > _LONGEST:
             return None
         record = json.loads(path.read_text(encoding="ascii"))
+        _read_lines(path.with_suffix(".lines"), record)
         return Job.from_record(record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _read_lines(path: Path, record: dict[str, Any]) -> None:
+    """Bring a record up to date by the lines that were added to it."""
+    with suppress(FileNotFoundError), path.open(encoding="ascii") as file:
+        if os.fstat(file.fileno()).st_size > _LONGEST_LINES:
+            return
+        for line in file:
+            try:
+                changed = json.loads(line)
+            except ValueError:
+                continue  # it was being written as the server was killed
+            if changed.pop("number") == record["number"]:
+                record["placed"].extend(changed.pop("placed"))
+                record.update(changed)

@@ -6,14 +6,18 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from canfar_lab.storage import paths
 from canfar_lab.storage.areas import Place
 from canfar_lab.storage.errors import Refused, from_os_error, shown
+from canfar_lab.transfers import content
 
 _ENDING = re.compile(r"(?:\.(?:fits|tar|csv|txt|xml))?\.[A-Za-z0-9]{1,8}\Z")
 _MOST_TRIES = 10_000
+_MOST_LOOKED_AT = 50
+_MOST_NAMED = 100
 
 
 def numbered(name: str) -> Iterator[str]:
@@ -37,6 +41,30 @@ def exists(directory: int, name: str) -> os.stat_result | None:
         return None
 
 
+def find(directory: int, name: str, identity: list[int]) -> str | None:
+    """Say under which of the names like one something is that was given one before."""
+    for candidate in islice(numbered(name), _MOST_LOOKED_AT) if identity else ():
+        there = exists(directory, candidate)
+        if there is not None and content.identity(there) == identity:
+            return candidate
+    return None
+
+
+def taken(names: Sequence[str]) -> Refused:
+    """Say which names there are already: whoever has them replaced must know of each."""
+    first, others = shown(names[0]), len(names) - 1
+    more = f" and {others} {'other' if others == 1 else 'others'}" if others else ""
+    return Refused(
+        "exists",
+        f"{first}{more} exist already; choose other names."
+        if others
+        else f"{first} exists already; choose another name.",
+        409,
+        names=list(names[:_MOST_NAMED]),
+        more=max(0, len(names) - _MOST_NAMED),
+    )
+
+
 def check(directory: int, name: str, conflict: str, *, folder: bool) -> None:
     """Refuse early what could not be put in its place in the end.
 
@@ -48,7 +76,7 @@ def check(directory: int, name: str, conflict: str, *, folder: bool) -> None:
     if found is None or conflict == "keep_both":
         return
     if conflict == "refuse":
-        raise Refused("exists", f"{shown(name)} exists already; choose another name.", 409)
+        raise taken([name])
     if folder or stat.S_ISDIR(found.st_mode):
         raise Refused(
             "exists",

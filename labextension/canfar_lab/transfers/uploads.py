@@ -93,6 +93,22 @@ class Upload:
             job.boot, job.bytes_done = now, 0
             self._save()
 
+    def was_placed(self) -> bool:
+        """Say whether an earlier server has given it its name, but not written that down.
+
+        Raises
+        ------
+        Refused
+        OSError
+        """
+        job = self.job
+        assert job.target is not None  # noqa: S101 - every upload has one
+        with folder(target_of(self._areas, job.target)) as directory:
+            final = naming.find(directory, job.name, job.placing)
+        if final is not None:
+            job.placed, job.files_done, job.bytes_done = [final], 1, job.bytes_total or 0
+        return final is not None
+
     @property
     def file(self) -> int:
         """What is received is in this open file."""
@@ -155,6 +171,8 @@ class Upload:
         if job.modified is not None:
             at = job.modified * 1_000_000
             os.utime(self.file, ns=(at, at))
+        job.placing = content.identity(os.fstat(self.file))
+        self._save()
         final = naming.put(
             self._directory, job.part, self._directory, job.name, job.conflict, folder=False
         )
