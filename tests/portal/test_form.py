@@ -21,6 +21,7 @@ class Fake:
     policy = SITE
     backend = MemoryBackend(lambda: NOW)
     identities = SimpleNamespace(identity=lambda _: ADA)
+    news = SimpleNamespace(name=lambda plan: plan.name)
 
     @staticmethod
     def fresh_session() -> str:

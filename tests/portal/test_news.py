@@ -13,6 +13,21 @@ def test_a_warning_is_on_its_card() -> None:
     assert [each.text for each in page.all("span")].count(warning) == 1
 
 
+def test_where_an_end_is_not_near_its_place_is_kept_for_later() -> None:
+    """A page that is open says it by script."""
+    cards = (
+        session(warning="It ends at 12:00 UTC on 1 November."),
+        session(warning=""),
+        session(warning="It ends.", phase="ending", state_meaning="busy"),
+    )
+    page = Drawer().page("home.html", home=home(sessions=cards))
+    places = [each.attributes for each in page.all("p") if "data-warning" in each.attributes]
+    assert ["hidden" in each for each in places] == [False, True, True]
+    assert "It ends." not in {each.text for each in page.all("span")}
+    told = [each.attributes for each in page.elements if each.attributes.get("id") == "warned"]
+    assert [each.get("role") for each in told] == ["status"]
+
+
 def test_what_was_refused_to_scripts_says_why() -> None:
     row = RefusedRow(
         name="fit-1",

@@ -4,8 +4,9 @@ import { sessionsLive } from "./known";
 import { isJob, isOver, type Row } from "./rows";
 import { say } from "./say";
 import { onRedrawn, refresh } from "./sessions";
-import { showTimes, timeLeft } from "./times";
-import { type Look, notKnownSince } from "./v1";
+import { setTime, timeLeft } from "./times";
+import { type Look, showUnknown } from "./v1";
+import { showDrawn, showWarning, SOON_MS, warningOf } from "./warnings";
 
 const GIB = 2 ** 30;
 const HIGH = 0.9;
@@ -54,15 +55,27 @@ function guests(row: Row): string {
     : say("%(names)s may enter", { names: names.join(", ") });
 }
 
-function showEnd(card: HTMLElement, row: Row): void {
-  const left = find("[data-left]", HTMLElement, card);
-  const ends = new Date(row.expiryTime);
-  setText(left, timeLeft(ends));
-  const time = left?.parentElement ? find("time", HTMLTimeElement, left.parentElement) : null;
-  if (time && time.dateTime !== row.expiryTime) {
-    time.dateTime = row.expiryTime;
-    showTimes(card);
+/** The line of a card that says how long it lasts. */
+function lineOfEnd(card: HTMLElement): Element | null {
+  return find("[data-left]", HTMLElement, card)?.closest("div") ?? null;
+}
+
+function endOf(card: HTMLElement): HTMLTimeElement | null {
+  const line = lineOfEnd(card);
+  return line && find("time", HTMLTimeElement, line);
+}
+
+function showEnd(card: HTMLElement, ends: Date): void {
+  setText(find("[data-left]", HTMLElement, card), timeLeft(ends));
+  lineOfEnd(card)?.classList.toggle("soon", ends.getTime() - Date.now() < SOON_MS);
+  const time = endOf(card);
+  if (time) {
+    setTime(time, ends);
   }
+}
+
+function warningPlace(card: HTMLElement): HTMLElement | null {
+  return find("[data-warning]", HTMLElement, card);
 }
 
 function showName(card: HTMLElement, name: string): void {
@@ -84,12 +97,23 @@ function show(card: HTMLElement, row: Row): void {
   const gigabytes = number(row.ramInUse);
   showUse(card, "cores", number(row.cpuCoresInUse));
   showUse(card, "memory", gigabytes === undefined ? undefined : (gigabytes * 1e9) / GIB);
-  showEnd(card, row);
+  showEnd(card, new Date(row.expiryTime));
+  const stopping = card.dataset.shown === "stopping";
+  showWarning(warningPlace(card), stopping ? null : warningOf([row]));
   showName(card, row.name);
   const shared = find("[data-shared]", HTMLElement, card);
   setText(shared, guests(row));
   if (shared) {
     shared.title = (row.guests ?? []).join(", ");
+  }
+}
+
+/** Show what is known of a session without the session manager, which may be away. */
+function showAsDrawn(card: HTMLElement): void {
+  const name = find("[data-name-of]", HTMLElement, card)?.textContent ?? "";
+  const ends = endOf(card);
+  if (ends) {
+    showDrawn(warningPlace(card), name, new Date(ends.dateTime));
   }
 }
 
@@ -107,15 +131,15 @@ let drawnAt = 0;
 
 function showAll(): void {
   const trouble = find("#live-trouble", HTMLElement);
-  setText(trouble, latest ? notKnownSince(latest) : "");
-  const rows = latest?.value;
-  if (!rows) {
-    return;
+  if (latest) {
+    showUnknown(trouble, latest);
   }
-  const byId = new Map(rows.map((row) => [row.id, row]));
+  const byId = new Map((latest?.value ?? []).map((row) => [row.id, row]));
   for (const card of findAll("[data-session]", HTMLElement)) {
     const row = byId.get(card.dataset.session ?? "");
-    if (row && !isOver(row)) {
+    if (!row) {
+      showAsDrawn(card);
+    } else if (!isOver(row)) {
       show(card, row);
     }
   }
@@ -144,6 +168,7 @@ export function enhanceCards(): void {
   if (!find(".home", HTMLElement)) {
     return;
   }
+  showAll();
   onRedrawn(showAll);
   sessionsLive.subscribe((look) => {
     latest = look;

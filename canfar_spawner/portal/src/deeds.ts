@@ -5,7 +5,7 @@ import { sessionsLive } from "./known";
 import type { Row } from "./rows";
 import { say } from "./say";
 import { sayScratch, stopSession } from "./sessions";
-import { showTime } from "./times";
+import { setTimed } from "./times";
 import { v1 } from "./v1";
 import { waitFor } from "./watch";
 
@@ -24,13 +24,13 @@ function nameOf(session: string): string {
   return (card && find("[data-name-of]", HTMLElement, card)?.textContent) ?? "";
 }
 
-/** Say something on a card, where it stays until something else is said. */
-function tellOn(session: string, sentence: string): void {
+/** Where something is said on a card; it stays until something else is said. */
+function saidOn(session: string): HTMLElement | null {
   const place = find(`[data-said="${CSS.escape(session)}"]`, HTMLElement);
   if (place) {
     place.hidden = false;
-    setText(place, sentence);
   }
+  return place;
 }
 
 async function extend(session: string, button: HTMLButtonElement): Promise<void> {
@@ -40,17 +40,15 @@ async function extend(session: string, button: HTMLButtonElement): Promise<void>
     await v1("POST", path(session, "?action=renew"));
     const after = await v1<Row>("GET", path(session));
     const ends = new Date(after.expiryTime);
-    const time = showTime(ends);
     const moved = ends.getTime() - new Date(before.expiryTime).getTime();
-    tellOn(
-      session,
+    setTimed(saidOn(session), ends, (time) =>
       moved < MINUTE_MS
         ? say("It ends %(time)s, as late as it can now.", { time })
         : say("It ends %(time)s now.", { time }),
     );
     await sessionsLive.now();
   } catch (error) {
-    tellOn(session, say("It was not extended. %(cause)s", { cause: sentenceOf(error) }));
+    setText(saidOn(session), say("It was not extended. %(cause)s", { cause: sentenceOf(error) }));
   } finally {
     button.disabled = false;
   }

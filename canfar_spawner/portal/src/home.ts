@@ -10,6 +10,7 @@ import { enhanceCardMenus } from "./menus";
 import { enhanceShared } from "./shared";
 import { enhanceTexts } from "./texts";
 import { v1Known } from "./v1";
+import { enhanceWarnings } from "./warnings";
 
 export function enhanceHome(): void {
   enhanceDialogs();
@@ -20,6 +21,7 @@ export function enhanceHome(): void {
   enhanceTexts();
   enhanceJobs();
   enhanceShared();
+  enhanceWarnings();
   if (find(".home", HTMLElement) && v1Known()) {
     sessionsLive.start();
     sharedLive.start();

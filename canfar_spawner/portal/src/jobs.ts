@@ -8,8 +8,9 @@ import { type Group, grouped, type Tally, tally } from "./replicas";
 import { say, sayMany } from "./say";
 import { keyed, slot } from "./slots";
 import { showText } from "./texts";
-import { showTime } from "./times";
+import { setTimed } from "./times";
 import { v1 } from "./v1";
+import { showWarning, warningOf } from "./warnings";
 
 const MOST_SHOWN = 20;
 const AT_ONCE = 8;
@@ -124,12 +125,9 @@ function fill(element: HTMLElement, group: Group): void {
   }
   setText(slot(element, "name"), group.name);
   setText(slot(element, "container"), [first.title, first.version].filter(Boolean).join(" "));
-  const since = first.startTime ?? first.asked;
-  setText(
-    slot(element, "started"),
-    first.startTime
-      ? say("started %(time)s", { time: showTime(new Date(since)) })
-      : say("asked for %(time)s", { time: showTime(new Date(since)) }),
+  const since = new Date(first.startTime ?? first.asked);
+  setTimed(slot(element, "started"), since, (time) =>
+    first.startTime ? say("started %(time)s", { time }) : say("asked for %(time)s", { time }),
   );
   const told = words(group, found);
   setText(slot(element, "words"), told);
@@ -153,6 +151,7 @@ function fill(element: HTMLElement, group: Group): void {
   if (place) {
     place.hidden = why === "";
   }
+  showWarning(slot(element, "warning"), warningOf(group.jobs));
   const replicas = slot(element, "replicas");
   const list = slot(element, "list");
   if (replicas && list) {
@@ -191,7 +190,9 @@ function show(rows: readonly Row[]): void {
     find("#jobs-count", HTMLElement),
     live > 0 ? sayMany("One job waits or runs", "%(num)s jobs wait or run", live) : "",
   );
-  keyed(list, "job-template", groups.slice(0, MOST_SHOWN), (group) => group.key, fill);
+  // The oldest are the last, and the first to end.
+  const shown = groups.filter((group, at) => at < MOST_SHOWN || warningOf(group.jobs) !== null);
+  keyed(list, "job-template", shown, (group) => group.key, fill);
 }
 
 export function enhanceJobs(): void {

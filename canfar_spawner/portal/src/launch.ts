@@ -5,7 +5,7 @@ import { remember, remembered, type Choice } from "./remember";
 import { Room } from "./room";
 import { say, sayMany } from "./say";
 import { chosenSize, explainModes, leastOf, offerSizes } from "./sizes";
-import { showTime } from "./times";
+import { setTimed } from "./times";
 
 /** What a link can hold: neither the environment nor what a registry asks for. */
 const LINKED = ["container", "version", "image", "kind", "mode", "cores", "memory", "gpus", "open"];
@@ -260,10 +260,13 @@ class Launch {
     }
     const seconds = Number(this.form.dataset.seconds);
     if (seconds > 0) {
-      const end = showTime(new Date(Date.now() + seconds * 1_000));
-      sentences.push(say("Ends %(time)s, can be extended.", { time: end }));
+      const end = new Date(Date.now() + seconds * 1_000);
+      setTimed(summary, end, (time) =>
+        [...sentences, say("Ends %(time)s, can be extended.", { time })].join(" "),
+      );
+    } else {
+      setText(summary, sentences.join(" "));
     }
-    setText(summary, sentences.join(" "));
   }
 
   private amount(what: string, mode: string): string {

@@ -1,7 +1,7 @@
 /** A session's start, phase by phase, until it opens by itself or says why it cannot. */
 import { find, findAll, setText } from "./dom";
 import { say } from "./say";
-import { shownClock } from "./times";
+import { setTime, setTimed } from "./times";
 import { v1, v1Known } from "./v1";
 
 interface ProgressEvent {
@@ -49,7 +49,8 @@ function stamp(row: HTMLElement, at?: string): void {
   const place = find(".phase-at", HTMLElement, row);
   if (place?.textContent.trim() === "") {
     const known = new Date(at ?? "");
-    setText(place, shownClock(Number.isNaN(known.getTime()) ? new Date() : known));
+    const when = Number.isNaN(known.getTime()) ? new Date() : known;
+    setTimed(place, when, (time) => time, "clock");
   }
 }
 
@@ -177,9 +178,10 @@ class Progress {
     }
     this.last = text;
     const item = document.createElement("li");
-    const time = document.createElement("span");
+    const time = document.createElement("time");
     time.className = "muted tabular";
-    time.textContent = shownClock(new Date());
+    time.dataset.style = "clock";
+    setTime(time, new Date());
     item.append(time, document.createTextNode(` ${text}`));
     list.append(item);
   }

@@ -1,7 +1,7 @@
 /** Which sizes start now and which must wait, from what the platform has free. */
 import { find, findAll, setText } from "./dom";
 import { say, sayMany } from "./say";
-import { Live, notKnownSince, v1, v1Known, type Look } from "./v1";
+import { Live, showUnknown, v1, v1Known, type Look } from "./v1";
 
 const EVERY_MS = 30_000;
 
@@ -58,7 +58,7 @@ function offered(field: string): number[] {
 /** The line under the sizes, and the marks at those that must wait. */
 export class Room {
   private free: readonly Free[] | null = null;
-  private unknown = "";
+  private unknown: Look<unknown> | null = null;
   private asked: Size | null = null;
   private fixed = false;
 
@@ -82,13 +82,19 @@ export class Room {
 
   private heard(look: Look<{ free?: Free[] }>): void {
     this.free = look.trouble === "" ? (look.value?.free ?? null) : null;
-    this.unknown = look.trouble === "" ? "" : notKnownSince(look);
+    this.unknown = look.trouble === "" ? null : look;
     this.show();
   }
 
   private show(): void {
     const line = find("#fits", HTMLElement);
-    setText(line, this.sentence());
+    if (this.asked && this.unknown) {
+      showUnknown(line, this.unknown, (since) =>
+        say("What is free now is not known. %(since)s", { since }),
+      );
+    } else {
+      setText(line, this.sentence());
+    }
     line?.classList.toggle("fits-waits", this.waits());
     for (const field of ["cores", "memory", "gpus"] as const) {
       for (const input of findAll(`#${field} input`, HTMLInputElement)) {
@@ -102,13 +108,8 @@ export class Room {
   }
 
   private sentence(): string {
-    if (!this.asked) {
+    if (!this.asked || !this.free) {
       return "";
-    }
-    if (!this.free) {
-      return (
-        this.unknown && say("What is free now is not known. %(since)s", { since: this.unknown })
-      );
     }
     const nodes = fits(this.free, this.asked);
     if (nodes > 0) {

@@ -17,6 +17,8 @@ export interface Row {
   readonly ended?: string;
   readonly startTime?: string;
   readonly expiryTime: string;
+  /** That its end is near, what is wiped then and what can be done; its time is in UTC. */
+  readonly warning?: string;
   readonly connectURL: string;
   readonly cpuCoresInUse?: string;
   /** In GB of 10⁹ bytes, as the public client reads it. */

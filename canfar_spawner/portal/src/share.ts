@@ -3,7 +3,7 @@ import { find, findAll, setText } from "./dom";
 import { say, sayMany } from "./say";
 import { fillShares, type Overview } from "./shares";
 import { showTimes } from "./times";
-import { Live, type Look, V1Error, notKnownSince, v1, v1Known } from "./v1";
+import { Live, type Look, V1Error, showUnknown, v1, v1Known } from "./v1";
 
 const LOOK_EVERY_MS = 5_000;
 const DEFAULT_HOURS = 24;
@@ -303,7 +303,7 @@ class Sharing {
     const trouble = this.part("trouble");
     if (trouble) {
       trouble.hidden = look.trouble === "";
-      setText(find("span", HTMLElement, trouble), notKnownSince(look));
+      showUnknown(find("span", HTMLElement, trouble), look);
     }
     const found = look.value;
     if (!found) {

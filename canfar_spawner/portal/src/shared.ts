@@ -5,7 +5,7 @@ import { sharedLive } from "./known";
 import type { SharedRow } from "./rows";
 import { say } from "./say";
 import { keyed, slot } from "./slots";
-import { showTime } from "./times";
+import { setTimed } from "./times";
 import { v1 } from "./v1";
 
 function leave(row: SharedRow): void {
@@ -31,9 +31,7 @@ function leave(row: SharedRow): void {
 function fill(element: HTMLElement, row: SharedRow): void {
   setText(slot(element, "name"), row.name);
   setText(slot(element, "container"), row.container);
-  const until = showTime(new Date(row.until));
-  setText(
-    slot(element, "words"),
+  setTimed(slot(element, "words"), new Date(row.until), (until) =>
     say("Of %(owner)s, open to you until %(until)s. Whoever enters works as %(owner)s.", {
       owner: row.owner,
       until,

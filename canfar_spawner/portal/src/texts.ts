@@ -2,7 +2,7 @@
 import { sentenceOf, showRefusal } from "./dialogs";
 import { find, setText } from "./dom";
 import { say } from "./say";
-import { showTime } from "./times";
+import { setTime, setTimed } from "./times";
 import { v1 } from "./v1";
 import { pause, visible } from "./watch";
 
@@ -32,9 +32,11 @@ function showEvents(list: HTMLElement, table: string): void {
     const [kind = "", reason = "", message = "", , at = ""] = line.split(/ {2,}/);
     const item = document.createElement("li");
     item.classList.toggle("event-warning", kind === "Warning");
-    const time = document.createElement("span");
+    const time = document.createElement("time");
     time.className = "muted tabular";
-    time.textContent = at === NONE ? "" : showTime(new Date(at));
+    if (at !== NONE) {
+      setTime(time, new Date(at));
+    }
     const text = document.createElement("span");
     text.textContent = message === NONE ? reason : `${reason}: ${message}`;
     item.append(time, text);
@@ -77,9 +79,7 @@ export function showText(what: What, session: string, name: string): void {
         } else {
           showEvents(events, text);
         }
-        const time = showTime(new Date());
-        setText(
-          note,
+        setTimed(note, new Date(), (time) =>
           what === "logs"
             ? say("Its last %(count)s lines at most, as of %(time)s.", { count: LINES, time })
             : say("As of %(time)s.", { time }),

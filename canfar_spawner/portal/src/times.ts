@@ -1,27 +1,56 @@
 /** Times in the zone of the viewer; the pages carry them in UTC. */
-import { findAll } from "./dom";
+import { find, findAll, setText } from "./dom";
 import { locale, say } from "./say";
 
 const clock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 const seconds = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short" });
 
+/** Where a time comes to stand in a sentence; a character that means nothing. */
+const HERE = "\uE000";
+
 function sameDay(one: Date, other: Date): boolean {
   return one.toDateString() === other.toDateString();
 }
 
-export function shownClock(at: Date): string {
-  return seconds.format(at);
-}
-
+/** A time as pages show it: *today 14:02*. */
 function shown(at: Date, now: Date): string {
   const word = sameDay(at, now) ? say("today") : day.format(at).replace(",", "");
   return `${word} ${clock.format(at)}`;
 }
 
-/** A time as pages show it: *today 14:02*. */
-export function showTime(at: Date): string {
-  return shown(at, new Date());
+/** Show a time in its element: in the viewer's zone, and in UTC where one points at it. */
+function show(element: HTMLTimeElement, at: Date, now: Date): void {
+  setText(element, element.dataset.style === "clock" ? seconds.format(at) : shown(at, now));
+  element.title = `${at.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
+/** Give an element a time, and show it. */
+export function setTime(element: HTMLTimeElement, at: Date): void {
+  element.dateTime = at.toISOString();
+  show(element, at, new Date());
+}
+
+/** Say something that has a time in it: `words` are given what stands for its element. */
+export function setTimed(
+  element: Element | null,
+  at: Date,
+  words: (time: string) => string,
+  style: "full" | "clock" = "full",
+): void {
+  const [before = "", after] = words(HERE).split(HERE, 2);
+  if (!element || after === undefined) {
+    setText(element, before);
+    return;
+  }
+  const time = document.createElement("time");
+  time.dataset.style = style;
+  setTime(time, at);
+  // As setText does: a live region would read it again otherwise.
+  const same = find("time", HTMLTimeElement, element)?.title === time.title;
+  if (!same || element.textContent !== `${before}${time.textContent}${after}`) {
+    element.replaceChildren(before, time, after);
+  }
 }
 
 /** How long it is until a time, in its two largest units: *3 d 4 h*. */
@@ -44,7 +73,6 @@ export function showTimes(root: ParentNode): void {
     if (Number.isNaN(at.getTime())) {
       continue;
     }
-    element.textContent = element.dataset.style === "clock" ? shownClock(at) : shown(at, now);
-    element.title = `${at.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+    show(element, at, now);
   }
 }

@@ -4,8 +4,9 @@
  * the session manager; this tab alone knows it, and takes it back when it is left.
  */
 import { ApiError, ask, withXsrf } from "./api";
+import { setText } from "./dom";
 import { say } from "./say";
-import { showTime } from "./times";
+import { setTimed } from "./times";
 import { pause, visible } from "./watch";
 
 const SCOPES = ["access:services!service=sessions", "custom:canfar:session!user"];
@@ -252,11 +253,19 @@ export class Live<T> {
   }
 }
 
-/** Say since when something is not known; empty where it is. */
-export function notKnownSince(look: Look<unknown>): string {
-  if (look.trouble === "") {
-    return "";
+/** Say since when something is not known, and why; nothing where it is. */
+export function showUnknown(
+  place: Element | null,
+  look: Look<unknown>,
+  words: (since: string) => string = (since) => since,
+): void {
+  const { at, trouble } = look;
+  if (at === null || trouble === "") {
+    setText(place, trouble && words(trouble));
+  } else {
+    setTimed(place, at, (time) => {
+      const since = say("Not known since %(time)s.", { time });
+      return words(`${since} ${trouble}`);
+    });
   }
-  const since = look.at ? say("Not known since %(time)s.", { time: showTime(look.at) }) : "";
-  return `${since} ${look.trouble}`.trim();
 }

@@ -2,8 +2,8 @@
 import { few, showGauge, size, sizeOf } from "./amounts";
 import { find, findAll, setText } from "./dom";
 import { say } from "./say";
-import { showTime } from "./times";
-import { Live, notKnownSince, v1, v1Known, type Look } from "./v1";
+import { setTimed } from "./times";
+import { Live, showUnknown, v1, v1Known, type Look } from "./v1";
 
 const STORAGE_MS = 60_000;
 const LOAD_MS = 30_000;
@@ -36,10 +36,10 @@ function amount(place: Filling): string {
 }
 
 /** What is said under a place besides how much of it is taken. */
-function more(place: Filling): string {
+function more(place: Filling, time: string): string {
   const said: string[] = [];
   if (!place.known && place.at !== null) {
-    said.push(say("Not known since %(time)s.", { time: showTime(new Date(place.at)) }));
+    said.push(say("Not known since %(time)s.", { time }));
   }
   if (place.full) {
     said.push(say("Nearly full: remove what you do not need, or ask for more."));
@@ -65,9 +65,8 @@ function showPlace(row: HTMLElement, place: Filling | undefined, stale: boolean)
   row.classList.toggle("place-old", stale || (place !== undefined && !place.known));
   const line = find("[data-more]", HTMLElement, row);
   if (line) {
-    const words = place ? more(place) : "";
-    setText(line, words);
-    line.hidden = words === "";
+    setTimed(line, new Date(place?.at ?? 0), (time) => (place ? more(place, time) : ""));
+    line.hidden = line.textContent === "";
   }
 }
 
@@ -76,7 +75,7 @@ function showStorage(widget: HTMLElement, look: Look<readonly Filling[]>): void 
     const place = look.value?.find((each) => each.path === row.dataset.place);
     showPlace(row, place, look.trouble !== "");
   }
-  setText(find("[data-since]", HTMLElement, widget), notKnownSince(look));
+  showUnknown(find("[data-since]", HTMLElement, widget), look);
 }
 
 function showLoad(widget: HTMLElement, look: Look<Load>): void {
@@ -107,13 +106,14 @@ function showLoad(widget: HTMLElement, look: Look<Load>): void {
       showGauge(bar, part && part[1] > 0 ? part[0] / part[1] : null, text);
     }
   }
-  const asOf = look.at
-    ? say("Promised to sessions and jobs, as of %(time)s.", { time: showTime(look.at) })
-    : "";
-  setText(
-    find("[data-since]", HTMLElement, widget),
-    look.trouble === "" ? asOf : notKnownSince(look),
-  );
+  const since = find("[data-since]", HTMLElement, widget);
+  if (look.trouble === "" && look.at) {
+    setTimed(since, look.at, (time) =>
+      say("Promised to sessions and jobs, as of %(time)s.", { time }),
+    );
+  } else {
+    showUnknown(since, look);
+  }
 }
 
 export function enhanceWidgets(): void {
