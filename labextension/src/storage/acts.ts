@@ -4,7 +4,7 @@ import { Clipboard, Dialog, InputDialog, Notification, showDialog } from "@jupyt
 import type { TranslationBundle } from "@jupyterlab/translation";
 
 import { StorageError } from "./api";
-import { askConflict, askDestination, askRemoval, type Choice } from "./dialogs";
+import { askConflict, askDestination, askRemoval, type Choice, type Question } from "./dialogs";
 import type { StorageModel } from "./model";
 import type { Previews } from "./preview";
 import {
@@ -19,7 +19,7 @@ import {
   type Row,
 } from "./shapes";
 import type { Transfers } from "./transfers";
-import { encoded } from "./wire";
+import { encoded, takenOf } from "./wire";
 import { readerOf, snippetOf } from "./words";
 
 /** An application that a file is opened in, in a session of its own. */
@@ -159,7 +159,7 @@ export class Acts {
   download(): void {
     for (const name of this.#model.chosen()) {
       const place = this.#model.at(name);
-      const row = this.#model.folder?.row(this.#model.folder.find(name));
+      const row = this.#rowOf(name);
       if (place && (!row || isFile(row.kind))) {
         const link = document.createElement("a");
         link.href = this.#model.api.address(place);
@@ -198,10 +198,17 @@ export class Acts {
             this.#failed(error);
             return;
           }
+          // Where replacing was refused, a folder has the name, and the server says so.
+          const replaceable: boolean = conflict !== "replace";
           const answer: { choice: Choice; all: boolean } | null =
             always === "skip"
               ? { choice: "skip", all: true }
-              : await askConflict(this.#trans, file.name, files.length - at > 1);
+              : await askConflict(this.#trans, {
+                  taken: replaceable ? { names: [file.name], more: 0 } : null,
+                  message: error.message,
+                  replaceable,
+                  several: files.length - at > 1,
+                });
           if (answer === null) {
             return;
           }
@@ -259,6 +266,7 @@ export class Acts {
       return;
     }
     const from = { area: place.area, paths: names.map((name) => below(place.path, name)) };
+    const folders = new Set(names.filter((name) => this.#rowOf(name)?.kind === "folder"));
     const to = await askDestination(this.#model, this.#trans, kind, names);
     if (!to) {
       return;
@@ -269,11 +277,19 @@ export class Acts {
         await this.#transfers.copy(kind, from, to, conflict);
         return;
       } catch (error) {
-        if (!(error instanceof StorageError) || error.code !== "exists") {
+        // Whoever keeps both and is refused is not helped by any other answer.
+        if (
+          !(error instanceof StorageError) ||
+          error.code !== "exists" ||
+          conflict === "keep_both"
+        ) {
           this.#failed(error);
           return;
         }
-        const answer = await askConflict(this.#trans, names[0] ?? "", false, error.message);
+        const answer = await askConflict(
+          this.#trans,
+          questionOf(error, conflict, names.length, folders),
+        );
         if (answer === null || answer.choice === "skip") {
           return;
         }
@@ -317,6 +333,10 @@ export class Acts {
 
   #areaOf(place: Place): Area | undefined {
     return this.#model.areas?.find((one) => one.id === place.area);
+  }
+
+  #rowOf(name: string): Row | undefined {
+    return this.#model.folder?.row(this.#model.folder.find(name));
   }
 
   #chosenRow(): Row | undefined {
@@ -377,6 +397,24 @@ export class Acts {
       autoClose: false,
     });
   }
+}
+
+/** Make the question of a refused copy or move; it replaces nothing that it does not name. */
+function questionOf(
+  error: StorageError,
+  conflict: Conflict,
+  asked: number,
+  folders: ReadonlySet<string>,
+): Question {
+  const { message } = error;
+  if (conflict === "replace") {
+    // It would be refused again: a folder has the name, say, and the server's sentence tells.
+    return { taken: null, message, replaceable: false };
+  }
+  const taken = takenOf(error.body);
+  const known = taken !== null || asked === 1;
+  const hasFolder = taken?.names.some((name) => folders.has(name)) ?? false;
+  return { taken, message, replaceable: known && !hasFolder };
 }
 
 const CARTA_READS = /\.(fits|fit|fts)(\.gz|\.fz)?$|\.(hdf5|h5|image|mir)$/i;

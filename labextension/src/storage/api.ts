@@ -29,7 +29,10 @@ import {
 
 /** A refusal or a failure, with a sentence to show. */
 export class StorageError extends Error {
-  /** What a program tells errors apart by; `unreachable` when there was no answer. */
+  /**
+   * What a program tells errors apart by; `unreachable` when there was no answer, and `away` when
+   * only what is before the session's server has answered.
+   */
   readonly code: string;
   readonly body: Readonly<Record<string, unknown>>;
 
@@ -42,6 +45,9 @@ export class StorageError extends Error {
 
 /** Asked by itself, which is no use of the session that would keep it from being idle. */
 const UNASKED = { no_track_activity: 1 };
+
+/** With what the hub and its proxy answer where a session's server does not; that has a code. */
+const AWAY: ReadonlySet<number> = new Set([424, 502, 503, 504]);
 
 /** Seconds that the server may wait for news before it answers. */
 const WAIT = 20;
@@ -127,8 +133,9 @@ export class StorageApi implements Pages {
     return this.#get(`transfers?${query}`, signal);
   }
 
+  /** Say how one is; asked by itself, however long its end takes. */
   async job(id: string): Promise<Job> {
-    return this.#get<Job>(`transfers/${id}`);
+    return this.#get<Job>(`transfers/${id}?${queryOf(UNASKED)}`);
   }
 
   async copy(
@@ -223,15 +230,16 @@ export class StorageApi implements Pages {
     try {
       answer = await ServerConnection.makeRequest(this.#url(path), init, this.#settings);
     } catch {
-      throw new StorageError(
-        this.#trans.__("The session does not answer. It is asked again by itself."),
-        "unreachable",
-      );
+      throw this.#silent("unreachable");
     }
     if (answer.ok) {
       return answer;
     }
     const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
+    const code = typeof body.code === "string" ? body.code : null;
+    if (code === null && AWAY.has(answer.status)) {
+      throw this.#silent("away");
+    }
     const message = typeof body.message === "string" ? body.message : "";
     if (answer.status === 404 && message === "") {
       throw new StorageError(
@@ -243,8 +251,15 @@ export class StorageApi implements Pages {
     }
     throw new StorageError(
       message || this.#trans.__("The session could not do it (%1).", answer.status),
-      typeof body.code === "string" ? body.code : "failed",
+      code ?? "failed",
       body,
+    );
+  }
+
+  #silent(code: "unreachable" | "away"): StorageError {
+    return new StorageError(
+      this.#trans.__("The session does not answer. It is asked again by itself."),
+      code,
     );
   }
 }

@@ -7,10 +7,25 @@ import type { StorageApi } from "./api";
 import type { StorageModel } from "./model";
 import { Picker } from "./picker";
 import { amountOf } from "./sentences";
-import { nameOf, type Conflict, type Place, type Task } from "./shapes";
+import { nameOf, type Conflict, type Place, type Taken, type Task } from "./shapes";
 
 /** What to do with a file whose name is taken. */
 export type Choice = Exclude<Conflict, "refuse"> | "skip";
+
+/** Names that a question lists; of further ones it says how many there are. */
+const NAMES_LISTED = 5;
+
+/** What is asked where names are taken. */
+export interface Question {
+  /** Which these are; null: that is not known. */
+  taken: Taken | null;
+  /** What the server said, for where that is not known. */
+  message: string;
+  /** Whether what has these names can be replaced. */
+  replaceable: boolean;
+  /** Whether the answer may count for all that follow. */
+  several?: boolean;
+}
 
 class Body<T> extends ReactWidget implements Dialog.IBodyWidget<T> {
   readonly #draw: () => React.JSX.Element;
@@ -32,24 +47,27 @@ class Body<T> extends ReactWidget implements Dialog.IBodyWidget<T> {
   }
 }
 
-/**
- * Ask what to do with a name that is taken.
- *
- * @param several whether the answer may count for all that follow
- * @param message what the server said, where it knows more than the name
- */
+/** Ask what to do where names are taken; whoever replaces something has read what that is. */
 export async function askConflict(
   trans: TranslationBundle,
-  name: string,
-  several: boolean,
-  message = "",
+  { taken, message, replaceable, several = false }: Question,
 ): Promise<{ choice: Choice; all: boolean } | null> {
   let all = false;
-  const text = message === "" ? trans.__("There is %1 already.", name) : message;
+  const names = taken?.names ?? [];
+  const count = taken === null ? 1 : names.length + taken.more;
+  let text = message;
+  if (taken !== null) {
+    text =
+      count === 1
+        ? trans.__("There is %1 already.", names[0] ?? "")
+        : trans._n("There is %1 of them already:", "There are %1 of them already:", count, count);
+  }
   const body = new Body<null>(
     () => (
       <>
         <p>{text}</p>
+        {count > 1 ? <Names names={names} count={count} trans={trans} /> : null}
+        {replaceable || taken === null ? null : <p>{trans.__("Folders are not replaced.")}</p>}
         {several ? (
           <label className="canfar-check">
             <input type="checkbox" onChange={(event) => (all = event.currentTarget.checked)} />
@@ -63,7 +81,6 @@ export async function askConflict(
   const buttons: [Dialog.IButton, Choice | null][] = [
     [Dialog.cancelButton({ label: trans.__("Cancel") }), null],
     [Dialog.okButton({ label: trans.__("Keep both"), actions: ["keep_both"] }), "keep_both"],
-    [Dialog.warnButton({ label: trans.__("Replace"), actions: ["replace"] }), "replace"],
   ];
   if (several) {
     buttons.splice(1, 0, [
@@ -71,11 +88,22 @@ export async function askConflict(
       "skip",
     ]);
   }
+  const defaultButton = buttons.length - 1;
+  if (replaceable) {
+    const label =
+      count === 1
+        ? trans.__("Replace")
+        : trans._n("Replace %1 file", "Replace %1 files", count, count);
+    buttons.push([Dialog.warnButton({ label, actions: ["replace"] }), "replace"]);
+  }
   const result = await showDialog({
-    title: trans.__("The name is taken"),
+    title:
+      count === 1
+        ? trans.__("The name is taken")
+        : trans._n("%1 name is taken", "%1 names are taken", count, count),
     body,
     buttons: buttons.map(([button]) => button),
-    defaultButton: buttons.length - 2,
+    defaultButton,
   });
   const chosen = result.button.actions[0];
   const choice = buttons.find(([button]) => button.actions[0] === chosen)?.[1] ?? null;
@@ -154,6 +182,26 @@ export async function askRemoval(
   return result.button.accept;
 }
 
+interface NamesProps {
+  names: readonly string[];
+  /** How many there are, of which these are the first. */
+  count: number;
+  trans: TranslationBundle;
+}
+
+/** The first of some names, and how many further ones there are. */
+function Names({ names, count, trans }: NamesProps): React.JSX.Element {
+  const listed = names.slice(0, NAMES_LISTED);
+  return (
+    <ul className="canfar-dialog-names">
+      {listed.map((name) => (
+        <li key={name}>{name}</li>
+      ))}
+      {count > listed.length ? <li>{trans.__("and %1 more", count - listed.length)}</li> : null}
+    </ul>
+  );
+}
+
 interface CountedProps {
   api: StorageApi;
   trans: TranslationBundle;
@@ -185,12 +233,7 @@ function Counted({ api, trans, locale, area, paths, signal }: CountedProps): Rea
   return (
     <>
       {paths.length > 1 ? (
-        <ul className="canfar-dialog-names">
-          {paths.slice(0, 5).map((path) => (
-            <li key={path}>{nameOf(path)}</li>
-          ))}
-          {paths.length > 5 ? <li>{trans.__("and %1 more", paths.length - 5)}</li> : null}
-        </ul>
+        <Names names={paths.map(nameOf)} count={paths.length} trans={trans} />
       ) : null}
       <p role="status">{problem === "" ? amountOf(task, trans, locale) : problem}</p>
       <p>{trans.__("What is deleted cannot be brought back.")}</p>

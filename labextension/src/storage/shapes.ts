@@ -109,6 +109,14 @@ export interface Hit {
 /** What becomes of a file that is there under the same name. */
 export type Conflict = "refuse" | "replace" | "keep_both";
 
+/** Names of what shall be put into a folder that are taken there. */
+export interface Taken {
+  /** The first of them. */
+  names: readonly string[];
+  /** How many further ones there are. */
+  more: number;
+}
+
 /** A copy, a move, an upload or a download, as the session's server reports it. */
 export interface Job {
   id: string;

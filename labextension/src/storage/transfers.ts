@@ -54,6 +54,7 @@ export class Transfers implements IDisposable {
     this.#api = api;
     this.#trans = trans;
     window.addEventListener("beforeunload", this.#leave);
+    document.addEventListener("visibilitychange", this.#see);
   }
 
   get changed(): ISignal<this, void> {
@@ -80,6 +81,7 @@ export class Transfers implements IDisposable {
   dispose(): void {
     this.#disposed = true;
     window.removeEventListener("beforeunload", this.#leave);
+    document.removeEventListener("visibilitychange", this.#see);
     this.#stopAsking();
     for (const sending of this.#sending.values()) {
       sending.stop();
@@ -211,6 +213,9 @@ export class Transfers implements IDisposable {
       this.#sending.set(id, sending);
       void sending.ended.then((failed) => {
         this.#sending.delete(id);
+        if (this.#disposed) {
+          return;
+        }
         if (failed) {
           this.#problems.set(id, this.#readable(failed, file));
         }
@@ -269,6 +274,13 @@ export class Transfers implements IDisposable {
       this.#timer = window.setTimeout(() => void this.#ask(), pause);
     }
   }
+
+  /** Look again when the tab is seen: nothing goes on to ask while it is hidden. */
+  readonly #see = (): void => {
+    if (this.#shown && !document.hidden) {
+      this.look();
+    }
+  };
 
   /** Ask before a page is left that sends something: it would wait for its file afterwards. */
   readonly #leave = (event: BeforeUnloadEvent): void => {

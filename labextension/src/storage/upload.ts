@@ -15,6 +15,15 @@ const AGAIN_AT_MOST = 30_000;
 /** How often a piece that did not arrive whole is sent again. */
 const TRIES = 4;
 
+/**
+ * What passes by itself: nothing answers, or no more than what is before the session's server, or
+ * that has not noticed yet that the connection of an earlier piece is lost.
+ */
+const PASSES: ReadonlySet<string> = new Set(["unreachable", "away", "busy"]);
+
+/** States of an upload that its end, or more of its bytes, may follow. */
+const GOES_ON: ReadonlySet<Job["state"]> = new Set(["queued", "waiting", "running", "checking"]);
+
 export interface Sending {
   /** Stop after the piece that is on its way. */
   stop: () => void;
@@ -54,11 +63,13 @@ async function pieceOf(file: File, offset: number, length: number): Promise<Piec
 
 function pause(length: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, length);
-    signal.addEventListener("abort", () => {
+    const over = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", over);
       resolve();
-    });
+    };
+    const timer = setTimeout(over, length);
+    signal.addEventListener("abort", over);
   });
 }
 
@@ -82,57 +93,77 @@ async function all(
   signal: AbortSignal,
 ): Promise<void> {
   const length = job.chunk ?? PIECE;
+  const stopped = (): boolean => signal.aborted;
   let offset = job.bytes.done;
-  let next = pieceOf(file, offset, length);
+  let ahead: { offset: number; piece: Promise<Piece> } | null = null;
   let tries = 0;
   let wait = AGAIN;
   // A file without bytes is sent too: with its one, empty piece.
   let sent = false;
-  while (!signal.aborted && (offset < file.size || !sent)) {
-    const { bytes, digest } = await next;
-    const after = offset + bytes.size;
-    // The next piece is read while this one is on its way.
-    const ahead = pieceOf(file, after, length);
-    // Whoever awaits it later sees its failure; until then it is nobody's.
-    ahead.catch(() => undefined);
-    try {
-      const now = await api.content(job.id, offset, bytes, digest);
-      sent = true;
-      tries = 0;
-      wait = AGAIN;
-      offset = now.bytes.done;
-      tell(now);
-      if (now.state !== "waiting" && now.state !== "running" && now.state !== "queued") {
+  // The answer may be what was lost: what there is of it is not known before the next look.
+  let unknown = false;
+  while (!stopped()) {
+    let now: Job | null = null;
+    if (unknown || (sent && offset >= file.size)) {
+      // Where all of it has come its end still has to, and less may be there again by then.
+      await pause(wait, signal);
+      wait = Math.min(AGAIN_AT_MOST, wait * 2);
+      now = stopped() ? null : await look(api, job.id);
+      if (stopped()) {
         return;
       }
-      next = offset === after ? ahead : pieceOf(file, offset, length);
-    } catch (error) {
-      const code = error instanceof StorageError ? error.code : "";
-      if (code === "unreachable" || code === "away") {
-        await pause(wait, signal);
-        wait = Math.min(AGAIN_AT_MOST, wait * 2);
-        // The answer may be what was lost.
-        offset = await where(api, job.id, offset);
-      } else if (code === "offset" && tries < TRIES) {
-        tries += 1;
-        const right = (error as StorageError).body.offset;
-        offset = typeof right === "number" ? right : await where(api, job.id, offset);
-      } else if (code === "digest" && tries < TRIES) {
-        tries += 1;
-      } else {
-        throw error;
+      unknown = now === null;
+    } else {
+      const piece: Promise<Piece> =
+        ahead?.offset === offset ? ahead.piece : pieceOf(file, offset, length);
+      const { bytes, digest } = await piece;
+      const after = offset + bytes.size;
+      // The next piece is read while this one is on its way.
+      ahead = { offset: after, piece: pieceOf(file, after, length) };
+      // Whoever awaits it later sees its failure; until then it is nobody's.
+      ahead.piece.catch(() => undefined);
+      try {
+        now = await api.content(job.id, offset, bytes, digest);
+        sent = true;
+        tries = 0;
+        wait = AGAIN;
+      } catch (error) {
+        const code = error instanceof StorageError ? error.code : "";
+        if (PASSES.has(code)) {
+          unknown = true;
+        } else if (code === "offset" && tries < TRIES) {
+          tries += 1;
+          const right = (error as StorageError).body.offset;
+          unknown = typeof right !== "number";
+          offset = typeof right === "number" ? right : offset;
+        } else if (code === "digest" && tries < TRIES) {
+          tries += 1;
+        } else {
+          throw error;
+        }
       }
-      next = pieceOf(file, offset, length);
+    }
+    if (now) {
+      offset = now.bytes.done;
+      // It has all of it, whatever became of the answer: another piece could disturb its end.
+      sent ||= file.size > 0 && offset >= file.size;
+      tell(now);
+      if (!GOES_ON.has(now.state)) {
+        return;
+      }
     }
   }
 }
 
-/** Ask how much has arrived; what is known already, if that is not known. */
-async function where(api: StorageApi, id: string, offset: number): Promise<number> {
+/** Look how an upload is; null: that is not to be known now. */
+async function look(api: StorageApi, id: string): Promise<Job | null> {
   try {
-    return (await api.job(id)).bytes.done;
-  } catch {
-    return offset;
+    return await api.job(id);
+  } catch (error) {
+    if (error instanceof StorageError && PASSES.has(error.code)) {
+      return null;
+    }
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 /** What the session's server answers, made into what the panel works with. */
-import type { Entry, Hit, Kind, Page, Row, Task } from "./shapes";
+import type { Entry, Hit, Kind, Page, Row, Taken, Task } from "./shapes";
 
 const KINDS: Readonly<Record<string, Kind>> = {
   d: "folder",
@@ -73,6 +73,15 @@ export function taskOf({ error, hits, ...rest }: WireTask): Task {
     why: error?.message ?? "",
     hits: hits.map(({ type, ...hit }) => ({ ...hit, kind: kindOf(type) })),
   };
+}
+
+/** Read which names a refusal says are taken; null: it does not say. */
+export function takenOf({ names, more }: Readonly<Record<string, unknown>>): Taken | null {
+  const known = Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
+  if (known.length === 0) {
+    return null;
+  }
+  return { names: known, more: typeof more === "number" && more > 0 ? more : 0 };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { encoded, kindOf, pageOf, queryOf, taskOf } from "../wire";
+import { encoded, kindOf, pageOf, queryOf, takenOf, taskOf } from "../wire";
 
 describe("addresses", () => {
   it("write any name of Linux, also one that is no UTF-8", () => {
@@ -54,5 +54,19 @@ describe("answers", () => {
     expect(task.why).toBe("There is no cal in Home any more.");
     expect(task.hits[0]?.kind).toBe("folder link");
     expect(kindOf("?")).toBe("gone");
+  });
+});
+
+describe("refusals", () => {
+  it("say which names are taken, where they do", () => {
+    expect(takenOf({ code: "exists", names: ["a", "b"], more: 7 })).toEqual({
+      names: ["a", "b"],
+      more: 7,
+    });
+    expect(takenOf({ names: ["a"] })).toEqual({ names: ["a"], more: 0 });
+    expect(takenOf({ names: ["a", 1], more: "7" })).toEqual({ names: ["a"], more: 0 });
+    for (const body of [{}, { names: [] }, { names: "a" }, { names: null, more: 1 }]) {
+      expect(takenOf(body)).toBeNull();
+    }
   });
 });
