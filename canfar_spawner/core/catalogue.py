@@ -214,7 +214,7 @@ class Catalogue(Frozen):
 
         ``latest`` and a missing tag mean the recommended version. Of containers that have one image it
         is the first that the user may start, that runs as the kind and has the version, or failing
-        that the first that does most of this.
+        that the first that does most of this. A reference with a digest stands for none.
 
         Parameters
         ----------
@@ -226,10 +226,8 @@ class Catalogue(Frozen):
         Raises
         ------
         NotAllowed
-            It stands only for containers that the user may not start.
+            It is the image only of containers that the user may not start.
         """
-        if image.digest:
-            return None
         version = None if image.tag in (None, "latest") else image.tag
 
         def named(container: Container) -> bool:
@@ -251,7 +249,8 @@ class Catalogue(Frozen):
             raise NotAllowed(
                 f"{shown(image.name)} is for members of {listing(found.groups)}.", field="image"
             )
-        return found, version
+        # What is pinned is none of the versions, but no way around the groups either.
+        return None if image.digest else (found, version)
 
     def image(self, container: Container, version: Version) -> ImageRef:
         """Give the image of a version; raises ValueError where the entry names none."""

@@ -59,7 +59,7 @@ class Doors:
         self._clock = clock
         self._log = log
         self._held: dict[tuple[str, SessionId], frozenset[str]] = {}
-        """Whom the hub lets in, as far as it is known."""
+        """Whom the hub lets in, where that is known; who was refused is not asked for again."""
         self._ours: dict[tuple[str, SessionId], set[str]] = {}
         """Whom the hub was asked to let in, until it has let them go."""
         self._due: dict[tuple[str, SessionId], datetime] = {}
@@ -97,16 +97,14 @@ class Doors:
         wanted = self._wanted(session)
         self.know(owner, session, wanted)
         ours = self._ours[key]
-        held = self._held.get(key)
+        # Known again once all is done: a change whose answer is lost may have been made or not.
+        held = self._held.pop(key, None)
         if held is None:
             held = await self._hub.shared_with(owner, session)
-        self._held[key] = held
         for name in sorted(held - wanted):
             await self._hub.unshare(owner, session, name)
-            self._held[key] -= {name}
             if name not in ours:
                 self._stray(owner, session, name)
-            ours.discard(name)
         refused: dict[str, SessionError] = {}
         for name in sorted(wanted - held):
             try:
@@ -116,7 +114,8 @@ class Doors:
             except SessionError as error:
                 self._log.warning("The hub does not let %s into %s: %s", name, session, error)
                 refused[name] = error
-            self._held[key] |= {name}
+        ours &= wanted
+        self._held[key] = wanted
         self._due.pop(key, None)
         return refused
 
@@ -150,6 +149,19 @@ class Doors:
         for each in kept:
             for key in [key for key in each if key[1] not in living]:
                 del each[key]
+
+    def unread(self, record: SessionRecord) -> bool:
+        """Say whether it is not known whom the hub lets into a session."""
+        return (record.owner, record.id) not in self._held
+
+    async def read_again(self, session: SessionId) -> bool:
+        """Do as `compare` does, and again later where the hub does not answer."""
+        for record in self._sessions():
+            if record.id == session and record.interactive:
+                async with self.lock(session):
+                    self._held.pop((record.owner, session), None)
+                    return await self.attempt(record.owner, session)
+        return True
 
     async def compare(self, record: SessionRecord) -> None:
         """Ask the hub whom it lets into a session, and put right what differs.

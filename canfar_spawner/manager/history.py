@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session as Connection
 from canfar_spawner.core.errors import Invalid, SessionError
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.kinds import SessionKind
-from canfar_spawner.core.names import LaunchId, SessionId
+from canfar_spawner.core.names import LaunchId, SessionId, session_id
 from canfar_spawner.core.retention import Cutoffs, Retention, cutoffs
 from canfar_spawner.core.status import Reason
 from canfar_spawner.manager.milestones import Milestone, Step, milestones, steps_of
@@ -70,11 +70,13 @@ def _place(cursor: str) -> tuple[datetime, str]:
     try:
         at, _, session = base64.urlsafe_b64decode(cursor.encode("ascii")).decode().partition(" ")
         asked = datetime.fromisoformat(at)
-    except (ValueError, binascii.Error):
+        # One at the edge of what there is may have no time in UTC.
+        asked = asked.astimezone(UTC) if asked.tzinfo else asked.replace(tzinfo=UTC)
+        return asked, session_id(session)
+    except (ValueError, OverflowError, binascii.Error, Invalid):
         raise Invalid(
             "The cursor must be one that an earlier answer gave.", field="cursor"
         ) from None
-    return asked if asked.tzinfo else asked.replace(tzinfo=UTC), session
 
 
 class History:
@@ -211,6 +213,11 @@ class History:
         ------
         Unavailable
         """
+        try:
+            session_id(session)
+        except Invalid:
+            # Not every database can even be asked for whatever stands in an address.
+            return None
         await self._registry.flush()
         await self.flush()
 

@@ -33,12 +33,15 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 def _utc(value: object) -> object:
-    """Read a time without a zone as UTC: it came from a machine that keeps that."""
+    """Read a time in UTC; one without a zone came from a machine that keeps that."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
+    if not isinstance(value, datetime):
+        return value
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("there is no such time in UTC") from None
 
 
 Moment = Annotated[datetime, BeforeValidator(_utc)]

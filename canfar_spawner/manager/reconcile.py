@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 
 from canfar_spawner.core.backend import Backend, Recovered
 from canfar_spawner.core.errors import Invalid, SessionError, Unavailable
@@ -447,7 +447,8 @@ async def check(service: str, token: str) -> tuple[Difference, ...]:
     )
     try:
         answer = await AsyncHTTPClient().fetch(request, raise_error=False)
-    except OSError as error:
+    except (HTTPError, OSError) as error:
+        # The client raises what is no answer at all, such as one that never came.
         raise Unavailable(
             "The session manager does not answer. Is it running?", detail=str(error)
         ) from None

@@ -90,6 +90,11 @@ class Share(Frozen):
         """Whether nobody new may come in by the link."""
         return len(self.joined) >= self.people
 
+    def past(self, now: datetime) -> bool:
+        """Say whether its time is over, or that of a link before anybody took it up."""
+        unused = self.how is How.LINK and not self.joined and not self.open_link(now)
+        return unused or self.until <= now
+
     def open_link(self, now: datetime) -> bool:
         """Say whether somebody may still take up the link."""
         return (

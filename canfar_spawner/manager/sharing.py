@@ -1,7 +1,7 @@
 """Sharing: who may enter a session, by which share, until when.
 
-What is kept here decides, and `doors` sees that the hub does as is said. What is taken away is
-taken away at the hub first and written down after: a database that is away keeps nobody in.
+What is kept here decides, and `doors` sees that the hub does as is said. What is taken away waits
+for nothing to be written down: a database that is away keeps nobody in.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from canfar_spawner.manager.shares import (
     Terms,
     entrants,
 )
+from canfar_spawner.manager.sharing_notes import Notes
 from canfar_spawner.manager.visitors import Here, Visits
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ LOOK_EVERY: Final = 1.0
 COMPARE_EVERY: Final = timedelta(seconds=30)
 """How often groups, and the hub's list of every shared session, are compared with ours."""
 SWEEP_EVERY: Final = timedelta(minutes=10)
-"""How often sessions that nobody shared are compared as well."""
+"""How often sessions that nobody shared are compared as well, after the first time."""
 _MOST: Final = 100
 """Shares of one session."""
 _PLATFORM: Final = "sessions"
@@ -89,15 +90,13 @@ class Sharing:
     ) -> None:
         self._book = book
         self._people = people
+        self._notes = Notes(book, clock, log)
         self._sessions = sessions
         self._policy = policy
         self._own_origins = own_origins
         self._clock = clock
         self._log = log
         self._shares: dict[SessionId, dict[str, Share]] = {}
-        self._unwritten: dict[str, Share] = {}
-        self._unnoted: list[Line] = []
-        self._writing = asyncio.Lock()
         self._loaded = False
         self._off = ""
         self._compared: datetime | None = None
@@ -146,8 +145,7 @@ class Sharing:
 
     async def audit(self, session: SessionId) -> tuple[Line, ...]:
         """Give what happened to a session's sharing, the oldest first."""
-        written = await self._book.lines(session)
-        return (*written, *(line for line in self._unnoted if line.session == session))
+        return await self._notes.lines(session)
 
     def link(self, code: str) -> Share | None:
         """Find the link whose code has this digest."""
@@ -236,7 +234,9 @@ class Sharing:
 
     async def revoke_all(self, session: SessionId, *, by: str) -> bool:
         """End all shares of a session; see `revoke`."""
-        return await self._drop(self.shares(session), Deed.REVOKED, by=by)
+        if shares := self.shares(session):
+            return await self._drop(shares, Deed.REVOKED, by=by)
+        return await self._read_again(session)
 
     async def remove(self, session: SessionId, name: str, *, by: str) -> bool:
         """Let one person in no more, whichever shares let her in; see `revoke`.
@@ -256,12 +256,16 @@ class Sharing:
                 else:
                     self._shares[session][share.id] = news
                 touched.append(news)
-            if not touched:
-                return True
-            done = await self._doors.attempt(touched[0].owner, session)
-            self._unwritten.update({share.id: share for share in touched})
+            self._notes.keep_later(touched)
+            done = bool(touched) and await self._doors.attempt(touched[0].owner, session)
+        if not touched:
+            return await self._read_again(session)
         await self._note(touched[0], deed, by=by, whom=name)
         return done
+
+    async def _read_again(self, session: SessionId) -> bool:
+        """Have the hub let nobody in but whom we do: our database may be younger than its list."""
+        return self._loaded and await self._doors.read_again(session)
 
     # What goes on by itself.
 
@@ -302,12 +306,12 @@ class Sharing:
             if session not in living:
                 work.append(self._drop(shares.values(), Deed.ENDED, by=_PLATFORM))
                 continue
-            over = [each for each in shares.values() if each.until <= now or _unused(each, now)]
+            over = [each for each in shares.values() if each.past(now)]
             if over:
                 work.append(self._drop(over, Deed.EXPIRED, by=_PLATFORM))
         await asyncio.gather(*work)
         await self._doors.settle()
-        await self._catch_up()
+        await self._notes.catch_up()
 
     async def compare(self) -> None:
         """Compare the hub's lists with ours, where it is time: groups change, and so may hubs."""
@@ -323,7 +327,9 @@ class Sharing:
         # Those that are shared come first: there are few, and they matter.
         found = sorted(self._sessions(), key=lambda record: record.id not in self._shares)
         for record in found:
-            if record.interactive and (sweep or record.id in self._shares):
+            # A session that was adopted since the sweep may have been shared before.
+            due = sweep or record.id in self._shares or self._doors.unread(record)
+            if record.interactive and due:
                 try:
                     await self._doors.compare(record)
                 except PlatformError as error:
@@ -344,7 +350,10 @@ class Sharing:
             owner,
             session,
         )
-        self._write_down(session, owner, Deed.UNKNOWN, by=_PLATFORM, whom=name)
+        self._notes.note(session, owner, Deed.UNKNOWN, by=_PLATFORM, whom=name)
+
+    def _moved(self, session: SessionId, *, owner: str, name: str, came: bool) -> None:
+        self._notes.note(session, owner, Deed.CAME if came else Deed.WENT, by=name, whom=name)
 
     # How it is done.
 
@@ -362,10 +371,10 @@ class Sharing:
             )
         now = self._clock()
         ends = end_of_share(terms.until, now=now, ends=record.ends, policy=policy)
-        for share in self.shares(record.id):
-            if how is not How.LINK and (share.how, share.whom) == (how, whom):
-                again = {"until": ends, "by": terms.by, "left": (), "storage": terms.storage}
-                return share.model_copy(update=again)
+        same = self._same(record.id, how, whom)
+        if same is not None:
+            again = {"until": ends, "by": terms.by, "left": (), "storage": terms.storage}
+            return same.model_copy(update=again)
         if len(self._shares.get(record.id, {})) >= _MOST:
             raise LimitReached(f"A session has at most {_MOST} shares. Revoke one first.")
         return Share(
@@ -380,8 +389,19 @@ class Sharing:
             storage=terms.storage,
         )
 
+    def _same(self, session: SessionId, how: How, whom: str) -> Share | None:
+        """Find the share with a person or a group; links are each for themselves."""
+        for share in self.shares(session):
+            if how is not How.LINK and (share.how, share.whom) == (how, whom):
+                return share
+        return None
+
     async def _add(self, share: Share, deed: Deed) -> Share:
         async with self._doors.lock(share.session):
+            same = self._same(share.session, share.how, share.whom)
+            if same is not None:
+                # Made while this one waited: of two, one would outlast the other's end.
+                share = share.model_copy(update={"id": same.id, "made": same.made})
             before = self._shares.get(share.session, {}).get(share.id)
             await self._grant(share, before=before, name=share.whom)
         await self._note(share, deed, by=share.by, whom=share.whom)
@@ -389,7 +409,7 @@ class Sharing:
 
     async def _grant(self, share: Share, *, before: Share | None, name: str) -> None:
         """Write a share and have the hub let in whom it lets in, or take it back; locked."""
-        await self._book.keep(share)
+        await self._notes.keep(share)
         self._shares.setdefault(share.session, {})[share.id] = share
         try:
             refused = await self._doors.apply(share.owner, share.session)
@@ -398,89 +418,48 @@ class Sharing:
         except SessionError:
             if before is None:
                 self._forget(share)
-            else:
+                over = {"over": self._clock(), "why": "failed"}
+                self._notes.keep_later([share.model_copy(update=over)])
+            elif share.id in self._shares.get(share.session, {}):
                 self._shares[share.session][share.id] = before
-            over = share.model_copy(update={"over": self._clock(), "why": "failed"})
-            self._unwritten[share.id] = before or over
+                self._notes.keep_later([before])
+            # One that was revoked meanwhile stays so, and is written down by whoever revoked it.
             self._doors.again(share.owner, share.session)
             raise
 
     async def _drop(self, shares: Iterable[Share], deed: Deed, *, by: str) -> bool:
-        """End shares of one session: here at once, at the hub when it answers, in the book last."""
-        found = list(shares)
+        """End shares of one session: here at once, at the hub and in the book when they answer."""
+        # Here before anything is awaited: whoever joins meanwhile finds nothing.
+        found = self._end(shares, deed)
         if not found:
             return True
         owner, session = found[0].owner, found[0].session
-        # Here before anything is awaited: whoever joins meanwhile finds nothing.
-        for share in found:
-            self._forget(share)
         async with self._doors.lock(session):
-            now = self._clock()
+            # Once more: whoever held the lock may have put back what was joined or extended.
+            found = self._end(found, deed)
+            over = {"over": self._clock(), "why": deed}
+            self._notes.keep_later(each.model_copy(update=over) for each in found)
             done = await self._doors.attempt(owner, session)
-            self._unwritten.update(
-                {share.id: share.model_copy(update={"over": now, "why": deed}) for share in found}
-            )
         for share in found:
             await self._note(share, deed, by=by, whom=share.whom or ", ".join(share.joined))
         return done
+
+    def _end(self, shares: Iterable[Share], deed: Deed) -> list[Share]:
+        """Forget shares and give them as they are now; what was extended has not expired."""
+        ended, now = [], self._clock()
+        for share in list(shares):
+            latest = self._shares.get(share.session, {}).get(share.id, share)
+            if deed is not Deed.EXPIRED or latest.past(now):
+                self._forget(latest)
+                ended.append(latest)
+        return ended
+
+    async def _note(self, share: Share, deed: Deed, *, by: str, whom: str) -> None:
+        self._notes.note(share.session, share.owner, deed, by=by, whom=whom, share=share)
+        await self._notes.catch_up()
 
     def _forget(self, share: Share) -> None:
         shares = self._shares.get(share.session, {})
         shares.pop(share.id, None)
         if not shares:
             self._shares.pop(share.session, None)
-
-    # What is written.
-
-    def _moved(self, session: SessionId, *, owner: str, name: str, came: bool) -> None:
-        self._write_down(session, owner, Deed.CAME if came else Deed.WENT, by=name, whom=name)
-
-    def _write_down(
-        self,
-        session: SessionId,
-        owner: str,
-        deed: Deed,
-        *,
-        by: str,
-        whom: str = "",
-        share: Share | None = None,
-    ) -> None:
-        at = self._clock()
-        self._log.info("%s/%s: %s by %s %s", owner, session, deed, by, whom)
-        self._unnoted.append(
-            Line(
-                at=at,
-                session=session,
-                owner=owner,
-                by=by,
-                deed=deed,
-                whom=whom,
-                how=share.how if share else None,
-                until=share.until if share and share.over is None else None,
-                storage=share is not None and share.storage,
-            )
-        )
-
-    async def _note(self, share: Share, deed: Deed, *, by: str, whom: str) -> None:
-        self._write_down(share.session, share.owner, deed, by=by, whom=whom, share=share)
-        await self._catch_up()
-
-    async def _catch_up(self) -> None:
-        """Write what is not written yet; a database that is away is tried again."""
-        async with self._writing:
-            try:
-                for share in list(self._unwritten.values()):
-                    await self._book.keep(share)
-                    if self._unwritten.get(share.id) is share:
-                        del self._unwritten[share.id]
-                lines = tuple(self._unnoted)
-                if lines:
-                    await self._book.note(lines)
-                    del self._unnoted[: len(lines)]
-            except SessionError as error:
-                self._log.warning("Shares are written down later: %s", error.detail or error)
-
-
-def _unused(share: Share, now: datetime) -> bool:
-    """Say whether a link has ended before anybody took it up."""
-    return share.how is How.LINK and not share.joined and not share.open_link(now)

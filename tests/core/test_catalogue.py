@@ -9,7 +9,7 @@ from canfar_spawner.core.catalogue import Catalogue, Container, Version
 from canfar_spawner.core.errors import Invalid, NotAllowed
 from canfar_spawner.core.images import ImageRef
 from canfar_spawner.core.kinds import SessionKind
-from tests.core.world import ADA, CONTAINERS, SITE, STAFF, site_data
+from tests.core.world import ADA, CONTAINERS, SITE, STAFF, plan, site_data
 
 CATALOGUE = SITE.catalogue
 ADAS, STAFFS = ADA.group_names, STAFF.group_names
@@ -171,6 +171,35 @@ def test_an_alias_is_no_way_around_the_groups() -> None:
         CATALOGUE.alias(image, ADAS)
     assert caught.value.field == "image"
     assert CATALOGUE.alias(image, STAFFS) is not None
+
+
+@pytest.mark.parametrize("tag", ["", ":1.0", ":none"])
+def test_a_digest_is_no_way_around_the_groups(tag: str) -> None:
+    image = ImageRef.parse(f"images.canfar.net/skaha/vault{tag}@sha256:" + "0" * 64)
+    with pytest.raises(NotAllowed, match="staff") as caught:
+        CATALOGUE.alias(image, ADAS)
+    assert caught.value.field == "image"
+    # For those who may start it, it is an image of their own naming, as any that is pinned.
+    assert CATALOGUE.alias(image, STAFFS) is None
+    options = {"image": str(image), "kind": "notebook"}
+    assert str(plan(options, STAFF).image) == str(image)
+    with pytest.raises(NotAllowed, match="staff"):
+        plan(options, ADA)
+
+
+def test_a_pinned_image_of_two_containers_is_for_whoever_may_start_one_of_them() -> None:
+    data = site_data()["catalogue"]
+    data["containers"].append(
+        {
+            "name": "open-vault",
+            "description": "The same image, for everybody.",
+            "kinds": ["headless"],
+            "image": "skaha/vault",
+            "versions": [{"name": "2.0"}],
+        }
+    )
+    image = ImageRef.parse("images.canfar.net/skaha/vault@sha256:" + "0" * 64)
+    assert Catalogue.model_validate(data).alias(image, ADAS) is None
 
 
 @pytest.mark.parametrize(

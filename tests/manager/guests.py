@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,33 +33,49 @@ HOUR = timedelta(hours=1)
 
 @dataclass
 class GuestLists:
-    """The hub's shares, as a table; it can be away, and it can refuse somebody."""
+    """The hub's shares, as a table; it can be away or slow, and it can refuse somebody."""
 
     lists: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     away: bool = False
     refuses: set[str] = field(default_factory=set)
+    loses: bool = False
+    """It lets in and out whom it is told to, and the answer does not arrive."""
     calls: int = 0
+    slow: bool = False
+    """Whoever asks now is answered once `answers` is set."""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Somebody waits for an answer."""
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def _list(self, owner: str, session: str) -> set[str]:
+    async def _list(self, owner: str, session: str) -> set[str]:
         self.calls += 1
+        if self.slow:
+            self.asked.set()
+            await self.answers.wait()
         if self.away:
             raise HubAway("connection refused")
         return self.lists.setdefault((owner, session), set())
 
+    def _lose(self) -> None:
+        if self.loses:
+            raise HubAway("connection reset")
+
     async def share(self, owner: str, session: SessionId, user: str) -> None:
-        found = self._list(owner, session)
+        found = await self._list(owner, session)
         if user in self.refuses:
             raise Invalid(f"No user {user}.")
         found.add(user)
+        self._lose()
 
     async def unshare(self, owner: str, session: SessionId, user: str) -> None:
-        self._list(owner, session).discard(user)
+        (await self._list(owner, session)).discard(user)
+        self._lose()
 
     async def unshare_all(self, owner: str, session: SessionId) -> None:
-        self._list(owner, session).clear()
+        (await self._list(owner, session)).clear()
 
     async def shared_with(self, owner: str, session: SessionId) -> frozenset[str]:
-        return frozenset(self._list(owner, session))
+        return frozenset(await self._list(owner, session))
 
 
 class Site:
@@ -88,6 +107,59 @@ class Site:
     def guests(self, record: SessionRecord) -> set[str]:
         """Give whom the hub lets in."""
         return set(self.hub.lists.get((record.owner, record.id), ()))
+
+    async def while_asked(
+        self, work: Coroutine[Any, Any, Any], *then: Coroutine[Any, Any, Any], fails: bool = False
+    ) -> list[Any]:
+        """Do something and, while it waits for the hub, something else; gives what came of each.
+
+        Parameters
+        ----------
+        work, then : coroutine
+        fails : bool
+            The hub is away when it should answer, and back after that.
+        """
+        async with self.waiting(work) as first:
+            tasks = [first, *(asyncio.ensure_future(each) for each in then)]
+            # Each of them has gone on until it waits itself.
+            await asyncio.sleep(0)
+            self.hub.away = fails
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        self.hub.away = False
+        return found
+
+    @asynccontextmanager
+    async def waiting(self, work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.Future[Any]]:
+        """Begin something that the hub keeps waiting for as long as the block takes."""
+        self.hub.slow = True
+        task = asyncio.ensure_future(work)
+        async with asyncio.timeout(60):
+            await self.hub.asked.wait()
+        self.hub.slow = False
+        try:
+            yield task
+        finally:
+            self.hub.answers.set()
+
+    async def nobody_is_in(self, record: SessionRecord) -> None:
+        """See to it that nobody may enter: here, at the hub, and for the next manager."""
+        assert self.sharing.shares(record.id) == ()
+        self.clock.go(5)
+        await self.sharing.look()
+        assert self.guests(record) == set()
+        following = await self.next_manager()
+        assert following.sharing.shares(record.id) == ()
+        await following.sharing.compare()
+        assert following.guests(record) == set()
+
+    async def next_manager(self) -> Site:
+        """Give what the next manager makes of the database, before the same hub."""
+        await self.parts.close()
+        self.parts = self.parts.again()
+        await self.parts.open((ADA, BEN, EVE, STAFF))
+        following = Site(self.parts, self.hub)
+        await following.sharing.load()
+        return following
 
     async def deeds(self, record: SessionRecord) -> list[tuple[str, str, str]]:
         return [(line.deed, line.by, line.whom) for line in await self.sharing.audit(record.id)]

@@ -292,6 +292,52 @@ def test_a_cursor_of_ones_own_making_is_refused_or_harmless(cursor: str) -> None
     assert isinstance(session, str)
 
 
+def _cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        _cursor(f"0001-01-01T00:00:00+23:59 {session_id(1)}"),
+        _cursor(f"9999-12-31T23:59:59-23:59 {session_id(1)}"),
+        _cursor(f"{NOW.isoformat()} s\x00234567"),
+        _cursor(f"{NOW.isoformat()} {session_id(1)}x"),
+        _cursor(NOW.isoformat()),
+    ],
+)
+async def test_a_cursor_that_no_answer_gave_does_the_database_no_harm(
+    past: Past, cursor: str
+) -> None:
+    await past.registry.add(recorded(1))
+    with pytest.raises(Invalid, match="an earlier answer gave") as told:
+        await past.history.find("ada", cursor=cursor)
+    assert told.value.field == "cursor"
+    assert past.store.problem == ""
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00", "9999-12-31T23:59:59"])
+async def test_a_cursor_at_the_edge_of_time_is_one(past: Past, at: str) -> None:
+    await past.registry.add(recorded(1))
+    for zone in ("", "Z"):
+        page = await past.history.find("ada", cursor=_cursor(f"{at}{zone} {session_id(1)}"))
+        assert len(page.sessions) == (at > "1")
+    assert past.store.problem == ""
+
+
+@pytest.mark.parametrize("session", ["s\x00234567", "", "S2345678", "s23456789", "s2345678\n"])
+async def test_what_is_no_id_is_no_session_and_is_not_asked_of_the_database(
+    past: Past, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite takes whatever it is given, PostgreSQL does not."""
+
+    async def asked(*_: object) -> None:
+        pytest.fail("the database was asked")
+
+    monkeypatch.setattr(past.store, "run", asked)
+    assert await past.history.of(session) is None
+
+
 async def test_values_of_variables_are_nowhere(past: Past) -> None:
     record = recorded(1, options={"env": {"KEY_TO_THE_ARCHIVE": "open sesame 7f3a"}})
     await past.registry.add(record)

@@ -247,6 +247,9 @@ async def test_a_heartbeat_proves_no_life(parts: Parts) -> None:
         "x",
         {"activity": "yesterday"},
         {"activity": "9999-99-99T00:00:00Z"},
+        {"activity": "0001-01-01T00:00:00+23:59"},
+        {"visitors": [{"name": "ben", "since": "0001-01-01T00:00:00+23:59"}]},
+        {"visitors": [{"name": "ben", "since": "9999-12-31T23:59:59-23:59"}]},
         {"busy_kernels": -1},
         {"busy_kernels": 10**12},
         {"terminals_busy": "many"},
@@ -264,6 +267,17 @@ async def test_what_is_no_heartbeat_is_refused_in_a_sentence(parts: Parts, body:
     with pytest.raises(Invalid, match="This is no heartbeat"):
         parts.intake.heartbeat(session_token(session), body)
     assert parts.intake.last_beat(session.id) is None
+
+
+@pytest.mark.parametrize(
+    "since", ["2026-11-01T13:00:00+02:00", "2026-11-01T11:00:00Z", "2026-11-01T11:00:00"]
+)
+async def test_a_time_in_a_heartbeat_is_one_of_utc(parts: Parts, since: str) -> None:
+    session = await parts.launch()
+    parts.intake.heartbeat(session_token(session), {"visitors": [{"name": "ben", "since": since}]})
+    beat = parts.intake.last_beat(session.id)
+    assert beat is not None
+    assert beat.visitors[0].since.isoformat() == "2026-11-01T11:00:00+00:00"
 
 
 async def test_a_heartbeat_of_another_age_is_one(parts: Parts) -> None:

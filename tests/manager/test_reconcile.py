@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,15 @@ import pytest
 from canfar_spawner.core.errors import NotAllowed, Unavailable
 from canfar_spawner.core.identity import PosixIdentity
 from canfar_spawner.core.status import Reason
-from canfar_spawner.manager.reconcile import Difference, Differs, as_json, lines, lost_right
+from canfar_spawner.manager import reconcile
+from canfar_spawner.manager.reconcile import (
+    Difference,
+    Differs,
+    as_json,
+    check,
+    lines,
+    lost_right,
+)
 from canfar_spawner.manager.records import SessionRecord
 from tests.core.world import ADA, BEN
 from tests.manager.parts import Parts
@@ -332,3 +343,45 @@ async def test_the_lines_say_what_differs_and_what_is_done(settled: Parts) -> No
     answer: dict[str, Any] = as_json(await settled.reconciler.look())
     assert answer["lines"] == [line]
     assert Difference.model_validate(answer["differences"][0]).launch == record.launch
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes | None) -> AsyncIterator[str]:
+    """Give the address of something that closes after its answer, or gives none and waits."""
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is None:
+            await over.wait()
+        else:
+            writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/services/sessions"
+    finally:
+        over.set()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"who knows\r\n\r\n", None]
+)
+async def test_a_manager_that_gives_no_answer_is_told_in_a_sentence(
+    answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if answer is None:
+        monkeypatch.setattr(reconcile, "_ANSWER_WITHIN", 0.2)
+    async with answering(answer) as service:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await check(service, "a-token")
+
+
+async def test_a_manager_that_is_not_there_is_told_in_a_sentence() -> None:
+    async with answering(b"") as service:
+        pass
+    with pytest.raises(Unavailable, match="does not answer"):
+        await check(service, "a-token")

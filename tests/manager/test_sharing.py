@@ -289,6 +289,127 @@ async def test_a_revoked_link_takes_away_what_it_gave(site: Site, session: Sessi
     assert site.guests(session) == set()
 
 
+# What happens at once.
+
+
+@pytest.mark.parametrize("first", ["join", "revoke"])
+async def test_a_link_revoked_while_it_is_taken_up_is_over(
+    site: Site, session: SessionRecord, first: str
+) -> None:
+    share, code = await site.links.make(session, Terms(by="ada"), people=3)
+    both = [site.links.accept(code, "ben"), site.sharing.revoke(session.id, share.id, by="ada")]
+    found = await asyncio.gather(
+        *(both if first == "join" else reversed(both)), return_exceptions=True
+    )
+    assert True in found
+    with pytest.raises(NotAllowed, match="opens nothing"):
+        await site.links.accept(code, "eve")
+    joined = {"ben"} if first == "join" else set()
+    assert {whom for deed, _, whom in await site.deeds(session) if deed is Deed.JOINED} == joined
+    (past,) = await SharingBook(site.parts.store).past(session.id)
+    assert (past.why, set(past.joined)) == (Deed.REVOKED, joined)
+    await site.nobody_is_in(session)
+
+
+async def test_what_is_revoked_while_it_is_extended_stays_revoked(
+    site: Site, session: SessionRecord
+) -> None:
+    share = await site.sharing.with_person(session, "sam", Terms(by="ada"))
+    link, _ = await site.links.make(session, Terms(by="ada"))
+    await asyncio.gather(
+        site.sharing.with_person(session, "sam", Terms(by="ada")),
+        site.sharing.revoke(session.id, share.id, by="ada"),
+    )
+    assert site.guests(session) == set()
+    assert site.sharing.shares(session.id) == (link,)
+    await site.sharing.with_person(session, "sam", Terms(by="ada"))
+    await asyncio.gather(
+        site.sharing.with_person(session, "sam", Terms(by="ada")),
+        site.sharing.revoke_all(session.id, by="ada"),
+    )
+    await site.nobody_is_in(session)
+
+
+async def test_who_is_shared_with_once_more_after_a_revocation_is_in(
+    site: Site, session: SessionRecord
+) -> None:
+    """What was asked for last counts, also while the first waits for a slow hub."""
+    first = await site.sharing.with_person(session, "sam", Terms(by="ada"))
+    await site.while_asked(
+        site.sharing.revoke(session.id, first.id, by="ada"),
+        site.sharing.with_person(session, "sam", Terms(by="ada")),
+    )
+    (second,) = site.sharing.shares(session.id)
+    assert second.id != first.id
+    assert site.guests(session) == {"sam"}
+    following = await site.next_manager()
+    assert following.sharing.shares(session.id) == (second,)
+
+
+async def test_what_is_extended_while_it_expires_goes_on(
+    site: Site, session: SessionRecord
+) -> None:
+    until = site.clock() + HOUR
+    share = await site.sharing.with_person(session, "sam", Terms(by="ada", until=until))
+    await site.sharing.with_person(session, "ben", Terms(by="ada", until=until))
+    site.clock.go(HOUR)
+    await asyncio.gather(
+        site.sharing.with_person(session, "sam", Terms(by="ada")), site.sharing.look()
+    )
+    (left,) = site.sharing.shares(session.id)
+    assert (left.id, left.until) == (share.id, session.ends)
+    assert site.guests(session) == {"sam"}
+    expired = {whom for deed, _, whom in await site.deeds(session) if deed is Deed.EXPIRED}
+    assert expired == {"ben"}
+    following = await site.next_manager()
+    assert following.sharing.shares(session.id) == (left,)
+
+
+async def test_a_link_taken_up_while_its_time_ends_has_let_in(
+    site: Site, session: SessionRecord
+) -> None:
+    until = site.clock() + 48 * HOUR
+    _, code = await site.links.make(session, Terms(by="ada", until=until))
+    site.clock.go(24 * HOUR - timedelta(seconds=1))
+
+    async def a_second_later() -> None:
+        site.clock.go(1)
+        await site.sharing.look()
+
+    await asyncio.gather(site.links.accept(code, "ben"), a_second_later())
+    assert site.guests(session) == {"ben"}
+    assert [share.joined for share in site.sharing.shares(session.id)] == [("ben",)]
+
+
+async def test_who_is_shared_with_twice_at_once_has_one_share(
+    site: Site, session: SessionRecord
+) -> None:
+    """Of two, the other would still let her in where one is revoked."""
+    made = await asyncio.gather(
+        *(site.sharing.with_person(session, "ben", Terms(by="ada")) for _ in range(2))
+    )
+    assert made[0].id == made[1].id
+    assert await site.sharing.revoke(session.id, made[0].id, by="ada")
+    await site.nobody_is_in(session)
+
+
+async def test_who_is_removed_and_shared_with_at_once_is_in_for_the_next_manager_too(
+    site: Site, session: SessionRecord
+) -> None:
+    """What is written of an earlier state comes late, and must not be what is kept."""
+    await site.sharing.with_person(session, "ben", Terms(by="ada"))
+    eve = await site.sharing.with_person(session, "eve", Terms(by="ada"))
+    await site.while_asked(
+        site.sharing.revoke(session.id, eve.id, by="ada"),
+        site.sharing.remove(session.id, "ben", by="ada"),
+        site.sharing.with_person(session, "ben", Terms(by="ada")),
+    )
+    assert site.guests(session) == {"ben"}
+    await site.sharing.look()
+    following = await site.next_manager()
+    assert [share.whom for share in following.sharing.shares(session.id)] == ["ben"]
+
+
 # Who is there.
 
 
