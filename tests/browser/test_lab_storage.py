@@ -323,6 +323,38 @@ def test_files_are_copied_and_moved_to_another_area(panel: Panel, home: Area, la
     expect(panel.row("cal")).to_have_count(0)
 
 
+def test_replace_says_each_file_that_it_replaces(
+    panel: Panel, home: Area, lab: Lab, screenshots: Path
+) -> None:
+    names = ["night_1.fits", "night_2.fits", "night_3.fits"]
+    for name in names:
+        home.write(f"tonight/{name}", b"new")
+    for name in names[::2]:
+        home.write(name, b"old")
+
+    def there() -> list[bytes]:
+        found = [home.root / name for name in names]
+        return [path.read_bytes() if path.exists() else b"" for path in found]
+
+    dialog = panel.page.get_by_role("dialog")
+    for answer in ("Cancel", "Replace 2 files"):
+        panel.go(_seen(lab, "tonight"))
+        panel.row(names[0]).click()
+        panel.page.keyboard.press("Control+a")
+        panel.act(names[0], "Copy to…")
+        dialog.get_by_label("Area", exact=True).select_option("home")
+        dialog.get_by_role("button", name="Copy here").click()
+        expect(dialog).to_contain_text("2 names are taken")
+        expect(dialog.get_by_role("listitem")).to_have_text(names[::2])
+        assert there() == [b"old", b"", b"old"]
+        panel.page.screenshot(path=screenshots / "storage-names-taken.png")
+        dialog.get_by_role("button", name=answer).click()
+        expect(dialog).to_have_count(0)
+    wait_for(lambda: there() == [b"new"] * 3, "the files to be replaced")
+    for name in names:
+        (home.root / name).unlink()
+
+
 def test_images_lead_to_carta_by_the_hub_and_scratch_says_why_not(
     panel: Panel, areas: dict[str, Area]
 ) -> None:
