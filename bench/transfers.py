@@ -32,6 +32,8 @@ from tests.support.hub import wait_for
 from tests.support.lab_server import LabServer, Storage, running_lab_server
 
 _MIB = 1 << 20
+_MARKED = 5000
+"""What the panel marks at most."""
 _PLAIN = """
 import asyncio, os, sys
 from tornado import web
@@ -198,10 +200,10 @@ class Page:
         return json.loads(content)
 
 
-def _copied(page: Page, name: str) -> None:
-    source = {"area": "home", "paths": [name]}
+def _copied(page: Page, *names: str, kind: str = "copy") -> None:
+    source = {"area": "home", "paths": names}
     target = {"area": "home", "path": "copies"}
-    job = page.ask("POST", "transfers", {"kind": "copy", "from": source, "to": target})
+    job = page.ask("POST", "transfers", {"kind": kind, "from": source, "to": target})
     version = 0
     while job["state"] != "done":
         _must(job["state"] in {"queued", "counting", "running"}, job)
@@ -305,6 +307,32 @@ def _files(server: LabServer, folder: Path, rounds: int, mib: int) -> None:
         )
 
 
+def _many(server: LabServer, rounds: int) -> None:
+    """Copy and move thousands of small files that are marked one by one."""
+    home = server.storage.home
+    names = [f"observation {number}.fits" for number in range(_MARKED)]
+    copies, page = home / "copies", Page(server)
+
+    def tidy() -> None:
+        for path in copies.iterdir():
+            path.unlink()
+        for name in names:
+            (home / name).write_bytes(b"x" * 1000)
+
+    print("\n| What | files/s | beside it | ratio |\n|---|---|---|---|")
+    for kind, program in (("copy", "cp"), ("move", "mv")):
+        argv = [program, *names, str(copies)]
+        ours, theirs = _turns(
+            rounds,
+            lambda kind=kind: _copied(page, *names, kind=kind),
+            lambda argv=argv: subprocess.run(argv, check=True, cwd=home),
+            tidy,
+        )
+        mine, other = statistics.median(ours), statistics.median(theirs)
+        title = f"{kind} of {_MARKED} files of 1 kB, {program}"
+        print(f"| {title} | {_MARKED / mine:.0f} | {_MARKED / other:.0f} | {other / mine:.2f} |")
+
+
 def _previews(server: LabServer) -> None:
     home = server.storage.home
     extra = [make.card(f"KEY{n:04d}", f"{n * 1.5}", "measured") for n in range(30)]
@@ -348,6 +376,7 @@ def main() -> None:
         folder.mkdir()
         with running_lab_server(Storage(base)) as server:
             _files(server, folder, chosen.rounds, chosen.size)
+            _many(server, chosen.rounds)
             _previews(server)
     finally:
         shutil.rmtree(base, ignore_errors=True)

@@ -111,7 +111,7 @@ class Job:
 
     def record(self) -> dict[str, Any]:
         """Give all that a later server needs."""
-        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        told = dict(vars(self))
         for name in ("source", "target"):
             spot = told[name]
             told[name] = spot and {"area": spot.area, "paths": spot.paths}

@@ -27,6 +27,7 @@ _LONGEST = 16 << 20
 _LONGEST_LINES = 64 << 20
 _LONG = frozenset({"source", "target", "placed"})
 """Fields that may hold thousands of names: the first two stay as they are, to the last names are added."""
+_json = json.JSONEncoder(separators=(",", ":")).encode
 _ENDINGS = ("json", "new", "lines", "lock")
 
 
@@ -39,20 +40,16 @@ class _Written:
     place : Path
     number : int
         Of the record: lines that were added to an earlier one do not count.
-    texts : dict
-        Each field but the long ones, as JSON.
+    fields : dict
+        Each but the long ones.
     placed : int
         How many of its names.
     """
 
     place: Path
     number: int
-    texts: dict[str, str]
+    fields: dict[str, Any]
     placed: int
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
 
 
 def directories(environ: dict[str, str]) -> list[Path]:
@@ -100,32 +97,36 @@ class Journal:
         """Write down how far a transfer is; false where that is not possible anywhere."""
         with self._writing:
             record = job.record()
-            texts = {name: _json(each) for name, each in record.items() if name not in _LONG}
-            if job.state in ACTIVE and self._add(job, texts):
+            # Lists are copied: they are added to in their place.
+            fields = {
+                name: [*each] if isinstance(each, list) else each
+                for name, each in record.items()
+                if name not in _LONG
+            }
+            if job.state in ACTIVE and self._add(job, fields):
                 return True
-            return self._save(job, record, texts)
+            return self._save(job, record, fields)
 
-    def _add(self, job: Job, texts: dict[str, str]) -> bool:
+    def _add(self, job: Job, fields: dict[str, Any]) -> bool:
         """Add a line with what has changed; false where all of it must be written."""
         # Where it is cut short, only a record of another number is true.
         written = self._written.pop(job.id, None)
         if written is None:
             return False
-        fields = {"number": str(written.number), "placed": _json(job.placed[written.placed :])}
-        fields |= {name: text for name, text in texts.items() if written.texts[name] != text}
-        line = ",".join(f'"{name}":{text}' for name, text in fields.items())
+        line = {"number": written.number, "placed": job.placed[written.placed :]}
+        line |= {name: each for name, each in fields.items() if written.fields[name] != each}
         path = written.place / f"{job.id}.lines"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(f"{{{line}}}\n")
+                file.write(f"{_json(line)}\n")
         except OSError:
             return False
-        written.texts, written.placed = texts, len(job.placed)
+        written.fields, written.placed = fields, len(job.placed)
         self._written[job.id] = written
         return True
 
-    def _save(self, job: Job, record: dict[str, Any], texts: dict[str, str]) -> bool:
+    def _save(self, job: Job, record: dict[str, Any], fields: dict[str, Any]) -> bool:
         number = secrets.randbelow(1 << 48)
         text = _json({**record, "number": number})
         for place in self._places:
@@ -143,7 +144,7 @@ class Journal:
             with suppress(OSError):
                 (place / f"{job.id}.lines").unlink(missing_ok=True)
             self._remove(job.id, [other for other in self._places if other != place])
-            self._written[job.id] = _Written(place, number, texts, len(job.placed))
+            self._written[job.id] = _Written(place, number, fields, len(job.placed))
             return True
         return False
 
