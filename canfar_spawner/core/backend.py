@@ -31,9 +31,12 @@ class BackendEvent(Frozen):
     """One thing that a back end reports of a launch, such as a Kubernetes event."""
 
     at: datetime | None
+    """When it was last seen."""
     warning: bool
     reason: str
     message: str
+    first: datetime | None = None
+    """When it was seen for the first time, if that was earlier."""
 
 
 class Use(Frozen):
@@ -157,6 +160,10 @@ class Backend(Protocol):
 
     async def observe(self) -> Mapping[LaunchId, Evidence]:
         """Say what is known of every launch that left a trace."""
+        ...
+
+    def answered_ago(self) -> float:
+        """Say for how many seconds nothing new could be learned of any launch."""
         ...
 
     async def look(self, plan: SessionPlan) -> Evidence:

@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 from canfar_spawner.core.frozen import Frozen
 from canfar_spawner.core.kinds import KINDS, IdleRule, SessionKind
 
-Lifetime = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=366))]
+LONGEST: Final = timedelta(days=366)
+"""No site can have sessions that last longer."""
+Lifetime = Annotated[timedelta, Field(gt=timedelta(0), le=LONGEST)]
 
 IDLE_AT_LEAST: Final = timedelta(minutes=15)
 """Shorter would end what merely paused: use is averaged over ten minutes."""

@@ -254,7 +254,12 @@ def is_over(evidence: Evidence) -> bool:
     return evidence.life in (Life.ENDED, Life.ABSENT)
 
 
-def status_of(evidence: Evidence, *, answers: bool) -> Status:
+def is_failure(reason: Reason, *, interactive: bool) -> bool:
+    """Say whether an end for a reason is a failure; a job that is cut off by its end is no success."""
+    return REASONS[reason].failed or (reason is Reason.EXPIRED and not interactive)
+
+
+def status_of(evidence: Evidence, *, answers: bool, interactive: bool = True) -> Status:
     """Give the word for a session.
 
     Parameters
@@ -262,6 +267,8 @@ def status_of(evidence: Evidence, *, answers: bool) -> Status:
     evidence : Evidence
     answers : bool
         Whether the program answers at its address; batch jobs always do.
+    interactive : bool
+        Whether it is a session with a page, and no batch job.
     """
     match evidence.life:
         case Life.UNKNOWN:
@@ -269,7 +276,8 @@ def status_of(evidence: Evidence, *, answers: bool) -> Status:
         case Life.ENDING:
             return Status.TERMINATING
         case Life.ENDED | Life.ABSENT:
-            return Status.FAILED if REASONS[evidence.reason].failed else Status.COMPLETED
+            failed = is_failure(evidence.reason, interactive=interactive)
+            return Status.FAILED if failed else Status.COMPLETED
         case Life.RUNNING if answers:
             return Status.RUNNING
         case Life.STARTING | Life.RUNNING:

@@ -83,7 +83,7 @@ def session_view(plan: SessionPlan, evidence: Evidence, *, answers: bool, url: s
         # What it got, not what it was promised, as soon as that is known.
         qos=evidence.qos or resources.qos,
         projects=tuple(mount.name for mount in plan.storage.find(Area.PROJECT)),
-        status=status_of(evidence, answers=answers or not interactive),
+        status=status_of(evidence, answers=answers or not interactive, interactive=interactive),
         phase=evidence.phase,
         reason=evidence.reason,
         sentence=REASONS[evidence.reason].sentence,

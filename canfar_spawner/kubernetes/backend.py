@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -30,6 +31,7 @@ from canfar_spawner.core.errors import (
 )
 from canfar_spawner.core.gateway import TOKEN
 from canfar_spawner.core.kinds import KINDS
+from canfar_spawner.core.logs import last_of
 from canfar_spawner.core.names import LaunchId, owner_slug
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.policy import SitePolicy
@@ -47,7 +49,7 @@ from canfar_spawner.kubernetes.client import (
     Unreachable,
 )
 from canfar_spawner.kubernetes.client import Conflict as ApiConflict
-from canfar_spawner.kubernetes.evidence import CONTAINER, event_time, evidence_of
+from canfar_spawner.kubernetes.evidence import CONTAINER, event_begin, event_time, evidence_of
 from canfar_spawner.kubernetes.kept import KeptPlans
 from canfar_spawner.kubernetes.manifests import Manifest
 from canfar_spawner.kubernetes.metrics import PodMetrics
@@ -64,7 +66,6 @@ _GONE_LOOK: Final = 0.2
 _TIDY_EVERY: Final = 600.0
 _EXTEND_WITHIN: Final = 20.0
 _LOG_WITHIN: Final = 30.0
-_LONGEST_LOG: Final = 8_000_000
 """Bytes of a log that are kept."""
 _LOGS_AT_ONCE: Final = 4
 
@@ -105,7 +106,7 @@ class KubernetesBackend:
         where = (client, self.pods.namespace, manifests.selector(self.pods))
         self._metrics = PodMetrics(*where)
         self._kept = KeptPlans(*where, log=log)
-        self._watching = False
+        self._watching, self._begun = False, time.monotonic()
         self._whole_logs = asyncio.Semaphore(_LOGS_AT_ONCE)
 
     @property
@@ -357,6 +358,10 @@ class KubernetesBackend:
             return self._seen.absent(plan.launch, now)
         return evidence_of(found, (), seen=now)
 
+    def answered_ago(self) -> float:
+        """Say how old the cache's knowledge is; before the first list, how old the cache is."""
+        return min(self.cache.age, time.monotonic() - self._begun)
+
     async def observe(self) -> Mapping[LaunchId, Evidence]:
         """Give what the cache knows of every launch, and how those ended that it knew of."""
         self.watch()
@@ -435,7 +440,7 @@ class KubernetesBackend:
             async with self._whole_logs:
                 budget = Budget(_LOG_WITHIN)
                 text = await self.client.logs(*where, budget, container=CONTAINER, tail=None)
-            return text.encode()[-_LONGEST_LOG:].decode(errors="replace")
+            return last_of(text.encode())
         except Unreachable as error:
             raise Unavailable("The log cannot be read now.", detail=str(error)) from None
         except ApiError as error:
@@ -452,6 +457,7 @@ class KubernetesBackend:
                 warning=event.get("type") == "Warning",
                 reason=str(event.get("reason") or ""),
                 message=" ".join(str(event.get("message") or "").split()),
+                first=event_begin(event),
             )
             for pod in self.cache.all()
             if launch_of(pod) == launch
@@ -475,7 +481,7 @@ class KubernetesBackend:
             return None
         if not self.cache.fresh:
             return None
-        return usage.capacity_of(nodes, self.cache.all(), gpu=self.pods.gpu_resource)
+        return usage.capacity_of(nodes, self.cache.all(), policy=self.pods)
 
 
 def _refusal(error: ApiError) -> SessionError:

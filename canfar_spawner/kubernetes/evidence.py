@@ -106,7 +106,8 @@ def event_time(event: Object) -> datetime | None:
     return None
 
 
-def _event_begin(event: Object) -> datetime | None:
+def event_begin(event: Object) -> datetime | None:
+    """Say when an event was first seen."""
     return moment(event.get("firstTimestamp")) or event_time(event)
 
 
@@ -225,7 +226,8 @@ def _failure(
     if cause == "NodeLost":
         return Reason.NODE_LOST, ""
     disruption = _disruption(status)
-    if disruption[0] is not Reason.NONE and status.get("phase") == "Failed":
+    if disruption[0] is not Reason.NONE and (deleted or status.get("phase") == "Failed"):
+        # However it ended: whoever ends well when told to was still told to.
         return disruption
     if terminated is not None:
         return _exit(terminated, deleted=deleted)
@@ -242,7 +244,8 @@ def _exit(terminated: Object, *, deleted: bool) -> tuple[Reason, str]:
     if deleted and code in _TOLD_TO_END and why != "OOMKilled":
         # Somebody has removed the pod; whoever did knows of a better reason.
         return Reason.SUPERVISOR_LOST, ""
-    return exit_reason(code, out_of_memory=why == "OOMKilled", asked_to_stop=False), ""
+    reason = exit_reason(code, out_of_memory=why == "OOMKilled", asked_to_stop=False)
+    return reason, f"exit code {code}" if code and reason is Reason.PROGRAM_FAILED else ""
 
 
 def _gateway(
@@ -252,7 +255,7 @@ def _gateway(
     why, waiting = _why_waiting(_named(status.get("initContainerStatuses"), GATEWAY))
     if why in _IMAGE_WAITS:
         failed = [event for event in events if event.get("reason") in _FAILURES]
-        since = min(filter(None, map(_event_begin, failed)), default=None)
+        since = min(filter(None, map(event_begin, failed)), default=None)
         text = _plain(f"The gateway's image: {_image_error(waiting, failed) or why}")
         # Its owner can do nothing about it, whatever the registry says.
         return Phase.PULLING, Reason.IMAGE_FAILED, text, since
@@ -272,7 +275,7 @@ def _waiting(
         return gateway
     why, waiting = _why_waiting(container)
     failed = [event for event in events if event.get("reason") in _FAILURES]
-    since = min(filter(None, map(_event_begin, failed)), default=None)
+    since = min(filter(None, map(event_begin, failed)), default=None)
     if why in _IMAGE_WAITS:
         text = _image_error(waiting, failed) or why
         reason = Reason.IMAGE_NOT_FOUND if why == "InvalidImageName" else image_reason(text)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from canfar_spawner.core.gateway import has_gateway
 from canfar_spawner.core.kinds import KINDS
+from canfar_spawner.core.lifetime import LONGEST
 from canfar_spawner.core.names import LaunchId, owner_slug
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.pods import Placement, PodsPolicy
@@ -430,15 +431,14 @@ def finish(
         put_before(program, spec, image=image, secret=plan.object_name, names=names)
     _place(spec, pods.placed(plan.kind, gpus=plan.resources.gpus))
     if not KINDS[plan.kind].interactive:
-        _as_batch_job(made, plan, policy)
+        _as_batch_job(made, policy)
     return made
 
 
-def _as_batch_job(pod: Manifest, plan: SessionPlan, policy: SitePolicy) -> None:
+def _as_batch_job(pod: Manifest, policy: SitePolicy) -> None:
     """Set what only batch jobs have: a place in the queue, and an end also without a manager."""
     if policy.pods.queue:
         pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = policy.pods.queue
-    # It cannot be moved later, so it is the furthest that extensions reach; counted from the start
-    # of the pod, it is never earlier than what was promised.
-    longest = max(policy.lifetimes.longest, plan.ends - plan.started)
-    pod["spec"]["activeDeadlineSeconds"] = int(longest.total_seconds()) + 1
+    # It cannot be moved later, and the site may allow longer extensions by then: an end that comes
+    # before the promised one is worse than one that comes late where nobody sees to any.
+    pod["spec"]["activeDeadlineSeconds"] = int(LONGEST.total_seconds()) + 1

@@ -9,11 +9,13 @@ from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Any, Final
 
 from canfar_spawner.core.backend import Capacity, Free, Use
+from canfar_spawner.core.pods import Placement, PodsPolicy, Toleration
 from canfar_spawner.core.resources import GIB
 from canfar_spawner.kubernetes.evidence import CONTAINER, moment
 
 Object = Mapping[str, Any]
 
+_KEEPS_AWAY: Final = frozenset({"NoSchedule", "NoExecute"})
 _MILLI: Final = Decimal("0.001")
 
 _UNITS: Final = {
@@ -90,15 +92,42 @@ def _left(room: Mapping[str, dict[str, Decimal]], gpu: str) -> tuple[Free, ...]:
     )
 
 
-def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, gpu: str) -> Capacity:
+def _takes_sessions(node: Object, placements: Iterable[Placement]) -> bool:
+    """Say whether some session could be put on a node: it is ready, and its taints are put up with."""
+    spec = node.get("spec") or {}
+    if spec.get("unschedulable"):
+        return False
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    if any(each.get("type") == "Ready" and each.get("status") != "True" for each in conditions):
+        return False
+    taints = [each for each in spec.get("taints") or () if each.get("effect") in _KEEPS_AWAY]
+    return any(
+        all(any(_tolerates(each, taint) for each in placement.tolerations) for taint in taints)
+        for placement in placements
+    )
+
+
+def _tolerates(toleration: Toleration, taint: Object) -> bool:
+    """Say whether a pod puts up with a taint, as the scheduler reads it."""
+    if toleration.effect not in (None, taint.get("effect")):
+        return False
+    if toleration.operator == "Exists":
+        return toleration.key in (None, "", taint.get("key"))
+    same = (toleration.key or "", toleration.value or "")
+    return same == (taint.get("key") or "", taint.get("value") or "")
+
+
+def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, policy: PodsPolicy) -> Capacity:
     """Say what the nodes that take sessions have, and what sessions were promised of it.
 
     Parameters
     ----------
     nodes, pods : iterable of mapping
-    gpu : str
-        The name of the resource that GPUs are.
+    policy : PodsPolicy
+        Where sessions are put, and what the resource is called that GPUs are.
     """
+    gpu = policy.gpu_resource
+    placements = [policy.placement, *policy.kinds.values(), *([policy.gpus] if policy.gpus else [])]
     names = ("cpu", "memory", gpu)
     room = {
         (node.get("metadata") or {}).get("name", ""): {
@@ -106,7 +135,7 @@ def capacity_of(nodes: Iterable[Object], pods: Iterable[Object], *, gpu: str) ->
             for name in names
         }
         for node in nodes
-        if not (node.get("spec") or {}).get("unschedulable")
+        if _takes_sessions(node, placements)
     }
     total = {name: sum((has[name] for has in room.values()), Decimal(0)) for name in names}
     taken = dict.fromkeys(names, Decimal(0))

@@ -155,13 +155,24 @@ class LocalBackend:
                 plan,
                 secrets,
                 program=container.local,
-                gids=self._gids(),
+                gids=self._gids_of(plan),
                 port=port,
             )
         except SessionError:
             # Nothing was ordered, so nobody would ever clear it away.
             self.launcher.provisioner.forget(plan.launch)
             raise
+
+    def _gids_of(self, plan: SessionPlan) -> dict[str, int]:
+        """Give the group ids of projects: the site's own, and those that came with her sign-in."""
+        identity = plan.identity
+        groups = {group.name: group.gid for group in (*identity.groups, identity.group)}
+        told = {
+            project.name: groups[project.group]
+            for project in self._policy().projects
+            if project.group in groups
+        }
+        return told | self._gids()
 
     def remember(self, plan: SessionPlan) -> None:
         """Know the plan of a launch that was begun by an earlier version, which kept none."""
@@ -200,6 +211,10 @@ class LocalBackend:
         for launch, place in places(queue.values()).items():
             found[launch] = found[launch].model_copy(update={"detail": place})
         return found
+
+    def answered_ago(self) -> float:
+        """It looks when it is asked."""
+        return 0.0
 
     async def look(self, plan: SessionPlan) -> Evidence:
         """Look at the directory of one launch."""
@@ -450,10 +465,9 @@ class LocalBackend:
         return machine(cores, memory)
 
     def project_directories(self) -> None:
-        """Make the directories of all projects of the site."""
-        gids = self._gids()
-        for project in self._policy().projects:
-            self.launcher.provisioner.project(project.name, gids[project.name])
+        """Make the directories of all projects whose group has a number; launches make others."""
+        for name, gid in self._gids().items():
+            self.launcher.provisioner.project(name, gid)
 
 
 def _offer_code(offer: Offer) -> str:

@@ -97,8 +97,8 @@ class Observer:
         """Told of every measurement, also of one that failed."""
 
     def answered_ago(self) -> float:
-        """Say how many seconds ago the back end answered last."""
-        return self._monotonic() - self._answered
+        """Say how many seconds ago the back end answered last, or could answer from what is new."""
+        return max(self._monotonic() - self._answered, self._backend.answered_ago())
 
     def proven_absent(self, launch: LaunchId) -> bool:
         """Say whether it was proven often enough that nothing is left of a launch."""
@@ -239,8 +239,9 @@ class Observer:
 
     def problems(self) -> list[str]:
         """Say whether the back end answers."""
-        away = self._monotonic() - self._answered
-        if not self._away or away < _AWAY_AFTER:
+        learned = self._backend.answered_ago()
+        away = max(learned, self._monotonic() - self._answered) if self._away else learned
+        if away < _AWAY_AFTER:
             return []
         return [f"The back end has not answered for {away:.0f} s. Nothing ends meanwhile."]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from canfar_spawner.core.kinds import KINDS
-from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, explained
+from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, explained, is_failure
 from canfar_spawner.manager.records import SessionRecord
 from canfar_spawner.portal.client import ClientView
 from canfar_spawner.portal.language import say, say_many
@@ -176,7 +176,8 @@ def _state(record: SessionRecord, evidence: Evidence) -> tuple[str, Meaning, str
         words = REASONS[record.reason]
         told = "" if record.detail == words.sentence else record.detail
         text = explained(_said(words.sentence), told)
-        return (say("Failed"), "bad", text) if words.failed else (say("Ended"), "neutral", text)
+        failed = is_failure(record.reason, interactive=record.interactive)
+        return (say("Failed"), "bad", text) if failed else (say("Ended"), "neutral", text)
     if record.ending is not None:
         return say(STATES[Phase.ENDING]), "busy", _said(REASONS[record.ending].sentence)
     ready = record.ready is not None and evidence.life is Life.RUNNING

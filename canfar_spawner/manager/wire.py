@@ -21,7 +21,16 @@ from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.replicas import replica
 from canfar_spawner.core.resources import GIB, Allocation, number
-from canfar_spawner.core.status import REASONS, Evidence, Life, Phase, Status, explained, is_over
+from canfar_spawner.core.status import (
+    REASONS,
+    Evidence,
+    Life,
+    Phase,
+    Status,
+    explained,
+    is_failure,
+    is_over,
+)
 from canfar_spawner.core.view import SessionView, session_view
 from canfar_spawner.manager.records import SessionRecord
 
@@ -228,10 +237,10 @@ def events_table(events: Iterable[BackendEvent]) -> str:
     early = datetime.min.replace(tzinfo=UTC)
     rows = []
     for event in sorted(events, key=lambda event: event.at or early):
-        at = moment(event.at) if event.at else _NONE
+        first, last = (moment(at) if at else _NONE for at in (event.first or event.at, event.at))
         kind = "Warning" if event.warning else "Normal"
         # A cell of several words holds no two spaces together; only the gaps between cells do.
-        rows.append((kind, _cell(event.reason), _cell(event.message), at, at))
+        rows.append((kind, _cell(event.reason), _cell(event.message), first, last))
     if not rows:
         return f"{_NONE}\n"
     table = [_COLUMNS, *rows]
@@ -252,8 +261,8 @@ def own_events(record: SessionRecord, evidence: Evidence) -> tuple[BackendEvent,
     evidence : Evidence
         As `evidence_of` gives it.
     """
-    words = REASONS[evidence.reason]
-    sentence = explained(words.sentence, evidence.detail)
+    sentence = explained(REASONS[evidence.reason].sentence, evidence.detail)
+    failed = is_failure(evidence.reason, interactive=record.interactive)
     found: list[BackendEvent] = []
 
     def event(at: datetime | None, reason: str, text: str, *, warning: bool = False) -> None:
@@ -266,12 +275,12 @@ def own_events(record: SessionRecord, evidence: Evidence) -> tuple[BackendEvent,
     # A job is told as completed as soon as that was seen, which is before it is written down.
     if record.ended or evidence.life is Life.ENDED:
         at = record.ended or evidence.at
-        event(at, "Ended", sentence or "It has ended.", warning=words.failed)
+        event(at, "Ended", sentence or "It has ended.", warning=failed)
     elif record.ending:
         by = record.ending_by or "the platform"
         event(evidence.at, "Ending", f"{sentence} By {by}.".strip())
     elif sentence:
-        event(evidence.at, evidence.phase.value.capitalize(), sentence, warning=words.failed)
+        event(evidence.at, evidence.phase.value.capitalize(), sentence, warning=failed)
     return tuple(found)
 
 

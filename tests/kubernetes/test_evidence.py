@@ -172,6 +172,30 @@ def test_why_a_pod_is_over(
     assert (found.life, found.reason) == (Life.ENDED, reason)
 
 
+@pytest.mark.parametrize("phase", ["Running", "Succeeded", "Failed"])
+@pytest.mark.parametrize("code", [0, 3, 137, 143])
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [("EvictionByEvictionAPI", Reason.EVICTED), ("DeletionByTaintManager", Reason.NODE_LOST)],
+)
+def test_what_was_driven_out_did_not_end_by_itself_however_it_ended(
+    phase: str, code: int, why: str, reason: Reason
+) -> None:
+    driven = {"type": "DisruptionTarget", "status": "True", "reason": why, "message": "drained"}
+    over = pod(phase=phase, conditions=[driven], **container("terminated", exitCode=code))
+    over["metadata"]["deletionTimestamp"] = "2026-11-25T10:00:00Z"
+    found = evidence_of(over, (), seen=NOW)
+    assert (found.life, found.reason) == (Life.ENDED, reason)
+
+
+def test_a_program_that_failed_says_with_which_code() -> None:
+    for code, detail in ((3, "exit code 3"), (0, "")):
+        over = pod(
+            phase="Failed" if code else "Succeeded", **container("terminated", exitCode=code)
+        )
+        assert evidence_of(over, (), seen=NOW).detail == detail
+
+
 @pytest.mark.parametrize(
     ("seconds", "ended", "reason"),
     [

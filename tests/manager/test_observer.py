@@ -78,6 +78,15 @@ async def test_a_back_end_that_is_away_ends_nothing(parts: Parts) -> None:
     parts.backend.away = False
     await look(parts)
     assert parts.registry.evidence_of(parts.record(job.id)).life is Life.RUNNING
+    assert (parts.observer.answered_ago(), parts.observer.problems()) == (0, [])
+    # It answers at once, and from what it has learned long ago.
+    parts.backend.learned_ago = 240.0
+    await look(parts)
+    assert parts.observer.answered_ago() == 240
+    assert parts.observer.problems() == [
+        "The back end has not answered for 240 s. Nothing ends meanwhile."
+    ]
+    parts.backend.learned_ago = 0.0
     assert parts.observer.problems() == []
 
 

@@ -34,6 +34,7 @@ class MemoryBackend:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self.away = False
+        self.learned_ago = 0.0
         """It does not answer."""
         self.known: dict[LaunchId, Recovered] = {}
         self.evidence: dict[LaunchId, Evidence] = {}
@@ -83,6 +84,10 @@ class MemoryBackend:
         """Tell everything."""
         self._answer()
         return dict(self.evidence)
+
+    def answered_ago(self) -> float:
+        """It learns nothing by itself."""
+        return self.learned_ago
 
     async def look(self, plan: SessionPlan) -> Evidence:
         """Tell of one."""
