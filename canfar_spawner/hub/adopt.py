@@ -6,7 +6,6 @@ They go on; when their owner signs in they become her sessions again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,9 +53,7 @@ def adopt_later(handler: Any, platform: Platform) -> None:
     if user is None or user.name in platform.adopting:
         return
     platform.adopting.add(user.name)
-    task = asyncio.ensure_future(_adopt(handler, platform, user))
-    platform.tasks.add(task)
-    task.add_done_callback(platform.tasks.discard)
+    task = platform.keep(_adopt(handler, platform, user))
     task.add_done_callback(lambda _: platform.adopting.discard(user.name))
 
 

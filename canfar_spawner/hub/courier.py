@@ -319,7 +319,7 @@ def keep_in_touch(platform: Platform, sessions: SessionsService, *, base_url: st
         The hub's, with a slash at both ends.
     """
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
         # Not a hub: something that only reads its configuration.
         return
@@ -329,6 +329,4 @@ def keep_in_touch(platform: Platform, sessions: SessionsService, *, base_url: st
         token=sessions.token,
         people=HubPeople(),
     )
-    task = loop.create_task(courier.run())
-    platform.tasks.add(task)
-    task.add_done_callback(platform.tasks.discard)
+    platform.keep(courier.run())

@@ -7,7 +7,9 @@ also called for pages that merely show the limit.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
@@ -17,7 +19,7 @@ from jupyterhub.handlers.pages import HomeHandler, SpawnHandler
 from jupyterhub.utils import url_path_join
 from tornado import web
 
-from canfar_spawner.core.errors import Conflict, Invalid, SessionError, shown
+from canfar_spawner.core.errors import Conflict, Invalid, PlatformError, SessionError, shown
 from canfar_spawner.core.names import SessionId, session_id
 from canfar_spawner.core.request import (
     SessionRequest,
@@ -27,7 +29,8 @@ from canfar_spawner.core.request import (
     without_secrets,
 )
 from canfar_spawner.hub.adopt import adopt_later
-from canfar_spawner.hub.platform import SETTING, Platform
+from canfar_spawner.hub.platform import RESERVED_FOR, SETTING, Platform
+from canfar_spawner.hub.rows import remove_row
 
 NO_LIMIT = 0
 """What JupyterHub takes as *as many as you like*: the platform counts by itself."""
@@ -35,6 +38,17 @@ NO_LIMIT = 0
 Form = Callable[..., object]
 
 _FORM_USED: Final = "This form has launched a session already. Launch again for another one."
+
+
+class _Busy(PlatformError):
+    """JupyterHub would refuse the launch, and have made a row for it by then."""
+
+    code = "busy"
+    status = 429
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class _Used(Conflict):
@@ -89,7 +103,31 @@ def _admit(handler: Any, platform: Platform, request: SessionRequest, name: str)
             f"The session id {session} has been used before. Take a new one.", field="session"
         )
     platform.plan(request, owner=user.name, session=session, active=active)
+    _check_room(handler)
     platform.admit(user.name, session, request)
+    platform.keep(_take_back(platform, user, session))
+
+
+def _check_room(handler: Any) -> None:
+    """Refuse what JupyterHub's own limits of starting and running servers will not let start."""
+    counts = handler.users.count_active_users()
+    starting = counts["spawn_pending"] + counts["proxy_pending"]
+    seconds = round(random.uniform(*handler.settings["spawn_throttle_retry_range"]))  # noqa: S311
+    if 0 < handler.concurrent_spawn_limit <= starting:
+        raise _Busy(
+            f"Many sessions are starting at this moment. Try again in {seconds} seconds.", seconds
+        )
+    if 0 < handler.active_server_limit <= counts["active"]:
+        raise _Busy("All sessions that the site has room for are in use. Try again later.", seconds)
+
+
+async def _take_back(platform: Platform, user: Any, session: SessionId) -> None:
+    """Remove the row of a launch that JupyterHub has refused after all, such as for a sign-in that is over."""
+    await asyncio.sleep(RESERVED_FOR.total_seconds())
+    spawner = user.spawners.get(session)
+    if spawner is not None and not spawner.active and not spawner.phases:
+        platform.release(user.name, session)
+        await remove_row(spawner, after=0, log=platform.log)
 
 
 def _is_used(handler: Any, platform: Platform, user: Any, session: SessionId) -> bool:
@@ -149,8 +187,14 @@ def _refuse(handler: Any, refusal: SessionError) -> NoReturn:
     handler.log.info("Refused: %s %s", refusal.code, refusal.detail or refusal.sentence)
     handler.set_status(refusal.status)
     handler.set_header("Content-Type", "application/json")
+    _say_when(handler, refusal)
     handler.finish(json.dumps(refusal.as_json()))
     raise web.Finish
+
+
+def _say_when(handler: Any, refusal: SessionError) -> None:
+    if isinstance(refusal, _Busy):
+        handler.set_header("Retry-After", str(refusal.retry_after))
 
 
 async def _refuse_in_form(
@@ -159,6 +203,7 @@ async def _refuse_in_form(
     user = _owner(handler)
     handler.log.info("Refused: %s %s", refusal.code, refusal.detail or refusal.sentence)
     handler.set_status(refusal.status)
+    _say_when(handler, refusal)
     try:
         fields = _fields(handler)
     except SessionError:

@@ -9,7 +9,7 @@ from secrets import token_urlsafe
 from typing import Any, TypeVar, cast
 
 from jupyterhub import orm
-from jupyterhub.spawner import Spawner, SpawnException
+from jupyterhub.spawner import Spawner
 from pydantic import SecretStr
 from sqlalchemy.orm import object_session
 from traitlets import Float, default
@@ -40,6 +40,7 @@ from canfar_spawner.core.view import SessionView, session_view
 from canfar_spawner.hub.answering import PHASE_SENTENCES, answers
 from canfar_spawner.hub.gate import active_sessions
 from canfar_spawner.hub.platform import SETTING, Platform
+from canfar_spawner.hub.refusing import refusal
 from canfar_spawner.hub.routes import route_when_checked
 from canfar_spawner.hub.rows import (
     KEEP_ENDED,
@@ -58,19 +59,6 @@ _TELL_EVERY = 0.3
 """Seconds between the messages of a start's progress."""
 _LOOK_EVERY = 0.1
 """Seconds between looks at a starting session."""
-
-
-def refusal(error: SessionError) -> SpawnException:
-    """Give the exception that JupyterHub shows as it stands and does not count as its own fault."""
-    found = SpawnException(
-        error.sentence,
-        reason=error.code,
-        log_message=error.detail or error.sentence,
-        status_code=error.status,
-    )
-    # Otherwise pages would show the exception's name and status with the sentence.
-    found.jupyterhub_message = error.sentence
-    return found
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -136,6 +124,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """With its secrets, from the plan to the start."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_to_end = False
+        self._left_alone = False
+        """It ran already and could not be taken up now: it runs on, and the next visit tries again."""
         self.stopped_alive = False
         """It was told to end, and had not ended already."""
         super().__init__(**kwargs)
@@ -181,8 +171,9 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         owner = self.user.name
         adoption = self.platform.adoptions.get((owner, session))
         if adoption is not None:
-            self.plan = adoption.plan
+            self.plan, self._left_alone = adoption.plan, True
             self.apply_plan(adoption.plan)
+            self._left_alone = False
             return
         admission = self.platform.admitted(owner, session)
         try:
@@ -211,6 +202,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         """Give what finds the session again after a restart of the hub."""
         state: dict[str, Any] = super().get_state()
         if self.plan is not None:
+            # An adopted session's is registered only once it has been taken up.
+            self._find_token()
             state[_STATE] = {
                 "plan": self.plan.model_dump(mode="json"),
                 "token_id": self._token_id,
@@ -238,12 +231,16 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
 
     def _commit_state(self) -> None:
         db = object_session(self.orm_spawner)
-        if db is None:
-            return
-        token = orm.APIToken.find(db, self.api_token)
-        self._token_id = token.id if token else None
-        self.orm_spawner.state = self.get_state()
-        db.commit()
+        if db is not None:
+            self._token_id = None
+            self.orm_spawner.state = self.get_state()
+            db.commit()
+
+    def _find_token(self) -> None:
+        db = object_session(self.orm_spawner)
+        if self._token_id is None and self.api_token and db is not None:
+            token = orm.APIToken.find(db, self.api_token)
+            self._token_id = token.id if token else None
 
     # Start, watch, stop.
 
@@ -296,11 +293,13 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
         try:
             if adoption is None:
                 await self.launch(plan, secrets)
-            url = await self._answer(plan)
+            url = await self._answer(plan, begun + self.slow_start)
         except SessionError as error:
             self.log.warning("%s did not start: %s", self._log_name, error.detail or error.sentence)
             self.failure, self.last_plan = error.sentence, plan
-            self.platform.recent.add(plan, self.evidence, sentence=error.sentence)
+            self._left_alone = adoption is not None and not is_over(self.evidence)
+            if not self._left_alone:
+                self.platform.recent.add(plan, self.evidence, sentence=error.sentence)
             # A failure within the first second would be shown in a form that has lost what was
             # filled in; a little later it is shown on the progress page, with what to do.
             took = asyncio.get_running_loop().time() - begun
@@ -315,10 +314,9 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             self.platform.starts.add(plan, asyncio.get_running_loop().time() - begun)
         return url
 
-    async def _answer(self, plan: SessionPlan) -> str:
+    async def _answer(self, plan: SessionPlan, deadline: float) -> str:
         """Wait until the session answers, and give its address; raises where it never will."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.slow_start
         while True:
             evidence = await self.look()
             if evidence.phase in self.expected_phases and evidence.phase is not Phase.READY:
@@ -413,7 +411,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     @with_catalogue
     async def stop(self, now: bool = False) -> None:
         """End the session with everything it started."""
-        if self.plan is not None:
+        if self.plan is not None and not self._left_alone:
             known = is_over(self.evidence) or self.failure is not None
             self._asked_to_end = True
             self.stopped_alive = not known
@@ -426,7 +424,7 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
     @with_catalogue
     async def run_post_stop_hook(self) -> None:
         """Write down why the session ended and see that nothing of it stays behind."""
-        if self.plan is not None:
+        if self.plan is not None and not self._left_alone:
             self.tell(What.ENDED)
             self.platform.ended.add(self.plan.launch)
             self.platform.release(self.plan.owner, self.plan.session)
@@ -440,7 +438,8 @@ class SessionSpawnerMixin(Spawner):  # type: ignore[misc] # JupyterHub ships no 
             await hook
         if self.name:
             failed = REASONS[self.evidence.reason].failed or Phase.READY not in self.phases
-            self._later(KEEP_FAILED if failed and self.phases else KEEP_ENDED)
+            shown = failed and self.phases and not self._left_alone
+            self._later(KEEP_FAILED if shown else KEEP_ENDED)
 
     async def _clear(self, plan: SessionPlan) -> None:
         """Remove what is left of a session that ended by itself: JupyterHub stops it no more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,8 @@ from canfar_spawner.site.files import WatchedFile
 SETTING = "canfar_platform"
 """The key of JupyterHub's settings under which handlers and spawners find the platform."""
 
-_RESERVED_FOR = timedelta(seconds=60)
+RESERVED_FOR = timedelta(seconds=60)
+"""For how long a launch that was let through counts, if nothing comes of it."""
 
 
 def utc_now() -> datetime:
@@ -100,6 +101,13 @@ class Platform:
         """Stay the one platform of the process: traitlets copies what a configuration holds."""
         return self
 
+    def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something go on in the background."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
     @property
     def policy(self) -> SitePolicy:
         """The policy as the catalogue file has it now."""
@@ -164,7 +172,7 @@ class Platform:
     def _admitted_sessions(self, owner: str) -> frozenset[str]:
         now = self.clock()
         for key, admission in list(self._admitted.items()):
-            if now - admission.at > _RESERVED_FOR:
+            if now - admission.at > RESERVED_FOR:
                 del self._admitted[key]
         return frozenset(session for name, session in self._admitted if name == owner)
 

@@ -177,14 +177,12 @@ def _keep_tidy(platform: Platform) -> None:
         log=platform.log,
     )
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
         # Not a hub: something that only reads its configuration.
         return
     for work in (sweeper.run(), backend.tidy()):
-        task = loop.create_task(work)
-        platform.tasks.add(task)
-        task.add_done_callback(platform.tasks.discard)
+        platform.keep(work)
 
 
 def configure_cluster(config: Any, platform: Platform, *, sessions: SessionsService) -> None:

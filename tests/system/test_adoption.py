@@ -23,6 +23,12 @@ def lose_database(hub: Hub) -> None:
     hub.start()
 
 
+def who_is(hub: Hub, token: str) -> httpx.Response:
+    """Ask the hub whose token it is."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.get(f"{hub.url}/hub/api/user", headers=headers)
+
+
 def answer_of(visitor: Visitor, session: str) -> dict[str, str] | None:
     """Ask a session through the proxy who it is; None where there is none yet."""
     with contextlib.suppress(httpx.TransportError, ValueError):
@@ -53,9 +59,7 @@ def test_sessions_outlive_the_database(hub: Hub) -> None:
         wait_for(lambda session=session: (ada.server(session) or {}).get("ready"), session)
         told = wait_for(lambda session=session: answer_of(ada, session), f"{session} to answer")
         assert told["session"] == session
-        who = httpx.get(
-            f"{hub.url}/hub/api/user", headers={"Authorization": f"Bearer {tokens[session]}"}
-        )
+        who = who_is(hub, tokens[session])
         assert who.status_code == 200, "its own token counts again"
         assert who.json()["name"] == "ada"
     assert ada.server("adopted3") is None, "ben's is nothing of hers"
@@ -77,7 +81,14 @@ def test_sessions_outlive_the_database(hub: Hub) -> None:
     ada = hub.sign_in("ada")
     wait_for(lambda: (ada.server("adopted2") or {}).get("ready"), "the session to be hers again")
     assert answer_of(ada, "adopted2") is not None
+    # A hub that starts again knows the token of what the one before it has taken up.
+    hub.kill()
+    hub.start()
+    ada = hub.sign_in("ada")
+    wait_for(lambda: (ada.server("adopted2") or {}).get("ready"), "the session to be known again")
+    assert who_is(hub, tokens["adopted2"]).status_code == 200
     ada.stop("adopted2")
+    wait_for(lambda: who_is(hub, tokens["adopted2"]).status_code == 403, "its token to end with it")
     hub.sign_in("ben").stop("adopted3")
 
 
