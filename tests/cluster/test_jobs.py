@@ -216,10 +216,26 @@ async def _serving(site_: Site) -> Story:
     return story
 
 
-async def _removed(site_: Site, *, evict: bool) -> Story:
+WELL = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("begun", flush=True)
+signal.pause()
+"""
+"""A program that ends well when it is told to, as Jupyter's servers do."""
+
+
+async def _removed(
+    site_: Site, *, evict: bool, program: tuple[str, ...] = ("sleep", "600")
+) -> Story:
     """Have somebody else remove a running job."""
-    story = await site_.begin(cmd="sleep", args=["600"])
+    story = await site_.begin(cmd=program[0], args=list(program[1:]))
     await site_.follow(story, lambda found: found.life is Life.RUNNING)
+    log = ""
+    async with asyncio.timeout(SECONDS):
+        while program[-1] == WELL and "begun" not in log:
+            log = await site_.backend.logs(story.plan.launch)
+            await asyncio.sleep(0.2)
     name = story.plan.object_name
     where = f"/api/v1/namespaces/{SESSIONS}/pods/{name}/eviction"
     eviction = {
@@ -247,6 +263,7 @@ STORIES: dict[str, Callable[[Site], Awaitable[Story]]] = {
     "serving": _serving,
     "removed": lambda site_: _removed(site_, evict=False),
     "evicted": lambda site_: _removed(site_, evict=True),
+    "ended well": lambda site_: _removed(site_, evict=True, program=("python3", "-c", WELL)),
 }
 
 
@@ -347,7 +364,8 @@ def test_without_a_command_the_images_own_program_runs_and_is_measured(
 
 def test_what_somebody_else_ends_is_no_failure_of_the_program(told: dict[str, Story]) -> None:
     assert told["removed"].end.reason is Reason.SUPERVISOR_LOST
-    assert told["evicted"].end.reason is Reason.EVICTED
+    for name in ("evicted", "ended well"):
+        assert told[name].end.reason is Reason.EVICTED, told[name].seen
 
 
 def test_nothing_of_them_stays(told: dict[str, Story], cluster: Cluster) -> None:
