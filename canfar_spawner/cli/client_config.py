@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import sys
@@ -29,6 +30,7 @@ from canfar_spawner.core.errors import shown
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.hub.service import SERVICE
 from canfar_spawner.local.settings import LocalSettings
+from canfar_spawner.local.where import catalogue_file
 from canfar_spawner.portal.client import batch_image
 from canfar_spawner.site.files import SettingError, SiteFileError, load
 
@@ -72,6 +74,9 @@ class Hub:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise ClientConfigError(_refusal(error)) from None
+        except http.client.HTTPException:
+            # Its words are those of whatever listens there.
+            raise ClientConfigError(f"What answers at {self.url} is not a hub.") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise ClientConfigError(f"No hub answers at {self.url}: {reason}.") from None
@@ -91,10 +96,22 @@ def _refusal(error: urllib.error.HTTPError) -> str:
 
 def hub_at(url: str) -> Hub:
     """Take the address of a hub from the command line; raises ClientConfigError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+    if "@" in url:
         raise ClientConfigError(
-            f"{shown(url)} is not the address of a hub; give one such as https://hub.example.org."
+            "The address of a hub has no name and no password in it; give one such as"
+            " https://hub.example.org."
+        )
+    try:
+        parts = urlsplit(url)
+        right = parts.port != 0 and bool(parts.hostname)
+    except ValueError:
+        right, parts = False, urlsplit("")
+    plain = url.isprintable() and not set(url) & set(" ?#\\")
+    if not (right and plain and parts.scheme in ("http", "https")):
+        # What follows may be secret.
+        told = shown(url.partition("?")[0].partition("#")[0])
+        raise ClientConfigError(
+            f"{told} is not the address of a hub; give one such as https://hub.example.org."
         )
     base = url.rstrip("/").removesuffix("/hub")
     return Hub(base, f"{base}/services/{SERVICE}")
@@ -117,7 +134,34 @@ class Credential:
     password: str = field(default="", repr=False)
 
 
-def credential(environ: Mapping[str, str], stdin: TextIO, *, here: bool) -> Credential:
+def given_token(environ: Mapping[str, str]) -> str:
+    """Give the token of the environment, empty where there is none.
+
+    Raises
+    ------
+    ClientConfigError
+        It cannot be one; never shows it.
+    """
+    return _token(environ.get(TOKEN, ""), TOKEN)
+
+
+def _token(text: str, where: str) -> str:
+    token = text.strip()
+    # It is to be a header, and what refuses it there would show it.
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ClientConfigError(f"What is in {where} is not a token.")
+    return token
+
+
+def _line_of(stdin: TextIO | None) -> str:
+    """Read what is given on standard input; there is none where it is closed, or a terminal."""
+    try:
+        return "" if stdin is None or stdin.isatty() else stdin.readline()
+    except (OSError, ValueError):
+        raise ClientConfigError("Standard input cannot be read.") from None
+
+
+def credential(environ: Mapping[str, str], stdin: TextIO | None, *, here: bool) -> Credential:
     """Find a token in the environment or on standard input, or the demo accounts' password.
 
     Never in the arguments, which every user of a machine can read.
@@ -125,17 +169,17 @@ def credential(environ: Mapping[str, str], stdin: TextIO, *, here: bool) -> Cred
     Raises
     ------
     ClientConfigError
-        There is neither.
+        There is neither, or what there is cannot be one.
     """
-    if environ.get(TOKEN):
-        return Credential(token=environ[TOKEN].strip())
-    given = "" if stdin.isatty() else stdin.readline().strip()
+    given = given_token(environ) or _token(_line_of(stdin), "standard input")
     if given:
         return Credential(token=given)
     if here:
         path = LocalSettings.read(environ).hub / "password"
-        with contextlib.suppress(OSError):
-            return Credential(password=path.read_text().strip())
+        with contextlib.suppress(OSError, ValueError):
+            given = path.read_text().strip()
+        if given:
+            return Credential(password=given)
     raise ClientConfigError(
         f"There is nothing to ask the hub with. Put a token of yours into {TOKEN} or on standard"
         " input; the hub's page of access tokens makes one."
@@ -170,12 +214,15 @@ def make_token(hub: Hub, using: Credential, *, user: str, days: int) -> Made:
             raise ClientConfigError("Say for whom: --user ada.")
         # The login form's own fields, so that the hub's authenticator decides.
         body["auth"] = {"username": user, "password": using.password}
-    elif not user:
-        user = str(hub.ask("GET", "/user", token=using.token)["name"])
-    made = hub.ask("POST", f"/users/{quote(user, safe='')}/tokens", body, token=using.token)
-    ends = made.get("expires_at")
-    expires = datetime.fromisoformat(ends) if isinstance(ends, str) else None
-    return Made(token=str(made["token"]), user=user, expires=expires)
+    try:
+        if not user:
+            user = str(hub.ask("GET", "/user", token=using.token)["name"])
+        made = hub.ask("POST", f"/users/{quote(user, safe='')}/tokens", body, token=using.token)
+        ends = made.get("expires_at")
+        expires = datetime.fromisoformat(ends) if isinstance(ends, str) else None
+        return Made(token=str(made["token"]), user=user, expires=expires)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise ClientConfigError(f"What answers at {hub.url} is not a hub.") from None
 
 
 def _image(hub: Hub, token: str, environ: Mapping[str, str]) -> str:
@@ -185,13 +232,12 @@ def _image(hub: Hub, token: str, environ: Mapping[str, str]) -> str:
     )
     request.add_unredirected_header("Authorization", f"Bearer {token}")
     with (
-        contextlib.suppress(OSError, ValueError, LookupError, TypeError),
+        contextlib.suppress(OSError, ValueError, LookupError, TypeError, http.client.HTTPException),
         urllib.request.urlopen(request, timeout=_WITHIN) as answer,  # noqa: S310
     ):
         return str(json.load(answer)[0]["id"])
-    path = Path(environ.get("CANFAR_HUB_CATALOGUE") or "hub_config/catalogue.yaml")
     try:
-        return batch_image(load(path, SitePolicy))
+        return batch_image(load(catalogue_file(environ), SitePolicy))
     except SiteFileError:
         return "registry.example.org/project/name:tag"
 

@@ -13,6 +13,7 @@ from typing import Any
 from canfar_spawner.core.client_setup import CONFIG_PATH, DAYS
 from canfar_spawner.core.policy import SitePolicy
 from canfar_spawner.core.view import typescript
+from canfar_spawner.local.where import catalogue_file, users_file
 from canfar_spawner.site.files import SettingError, SiteFileError, load
 from canfar_spawner.site.policy import policy_schema
 from canfar_spawner.site.users_file import Users, missing_groups
@@ -67,12 +68,10 @@ def _sessions(*, on_cluster: bool) -> int:
 
             catalogue = Path(os.environ.get("CANFAR_HUB_CATALOGUE") or "catalogue.yaml")
             return cluster.run(os.environ, catalogue=catalogue)
-        from canfar_spawner.local import serve, sessions
+        from canfar_spawner.local import sessions
 
         return sessions.run(
-            os.environ,
-            catalogue=serve.catalogue_file(os.environ),
-            users=serve.users_file(os.environ),
+            os.environ, catalogue=catalogue_file(os.environ), users=users_file(os.environ)
         )
     except (journal.LogForm, SettingError, SiteFileError, ManagerError) as error:
         print(error, file=sys.stderr)
@@ -120,9 +119,14 @@ def _add_reconcile(commands: Any) -> None:
 
 
 def _add_site_files(parser: argparse.ArgumentParser) -> None:
-    for name in ("catalogue", "users"):
-        found = os.environ.get(f"CANFAR_HUB_{name.upper()}") or f"hub_config/{name}.yaml"
-        parser.add_argument(f"--{name}", type=Path, default=Path(found), metavar="FILE")
+    for name, find in (("catalogue", catalogue_file), ("users", users_file)):
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            default=find(os.environ),
+            metavar="FILE",
+            help="by default %(default)s",
+        )
 
 
 def _client_config(arguments: argparse.Namespace) -> int:
@@ -187,8 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     manager = commands.add_parser("sessions", help="run the session manager in the foreground")
     manager.add_argument("--cluster", action="store_true", help="of a cluster, not this machine")
     checking = commands.add_parser("check", help="check a site's files")
-    checking.add_argument("--catalogue", type=Path, default=Path("hub_config/catalogue.yaml"))
-    checking.add_argument("--users", type=Path, default=Path("hub_config/users.yaml"))
+    _add_site_files(checking)
     _add_client_config(commands)
     _add_project(commands)
     _add_reconcile(commands)

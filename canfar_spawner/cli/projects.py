@@ -180,17 +180,17 @@ def create(
     members = _members(people, project.group)
     if not members:
         said.append(f"To do: in {users} add {project.group} to the groups of its members.")
-    if settings.data.joinpath("arc").is_dir():
-        try:
+    try:
+        if settings.data.joinpath("arc").is_dir():
             path = Provisioner(settings.data).project(project.name, gid)
-        except OSError as error:
-            raise ProjectError(
-                f"{error.filename} could not be made: {error.strerror}. The next launch of a"
-                " member tries again."
-            ) from None
-        said.append(f"{path} is there.")
-    else:
-        said.append("Its directory is made at the next launch of a member.")
+            said.append(f"{path} is there.")
+        else:
+            said.append("Its directory is made at the next launch of a member.")
+    except OSError as error:
+        raise ProjectError(
+            f"{error.filename} could not be made: {error.strerror}. The next launch of a"
+            " member tries again."
+        ) from None
     return said
 
 
@@ -267,7 +267,10 @@ def show(
     rows: list[tuple[str, ...]] = [("PROJECT", "GROUP", "GID", "MEMBERS", "DIRECTORY", "IN USE")]
     for project in projects:
         path = root / project.name
-        there = path.is_dir()
+        try:
+            there = path.is_dir()
+        except OSError as error:
+            raise ProjectError(f"{path} cannot be looked at: {error.strerror}.") from None
         rows.append(
             (
                 project.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from canfar_spawner.cli.client_config import TOKEN, ClientConfigError, hub_at
+from canfar_spawner.cli.client_config import TOKEN, ClientConfigError, given_token, hub_at
 from canfar_spawner.core.errors import SessionError
 from canfar_spawner.local.settings import LocalSettings, inner_ports, sessions_service
 from canfar_spawner.manager.reconcile import check
@@ -17,16 +17,27 @@ class ReconcileError(Exception):
 
 def _where(hub_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """Give the manager's address, and a token that it takes."""
-    given = environ.get(TOKEN, "").strip()
-    if hub_url:
-        if not given:
-            raise ReconcileError(f"Put the token of an administrator into {TOKEN}.")
-        try:
+    try:
+        given = given_token(environ)
+        if not hub_url:
+            return _here(environ, given)
+        if given:
             return hub_at(hub_url).service_url, given
-        except ClientConfigError as error:
-            raise ReconcileError(str(error)) from None
+    except ClientConfigError as error:
+        raise ReconcileError(str(error)) from None
+    raise ReconcileError(f"Put the token of an administrator into {TOKEN}.")
+
+
+def _here(environ: Mapping[str, str], given: str) -> tuple[str, str]:
     settings = LocalSettings.read(environ)
-    if not (settings.hub / "ports.json").is_file():
+    try:
+        there = (settings.hub / "ports.json").is_file()
+    except OSError as error:
+        raise ReconcileError(
+            f"{settings.hub} cannot be looked into: {error.strerror}. Run this as whoever started"
+            " the hub, such as with sudo."
+        ) from None
+    if not there:
         raise ReconcileError(
             f"There is no hub in {settings.data}. Name its directory with CANFAR_HUB_DATA, or a"
             " hub elsewhere with --hub."
@@ -48,4 +59,6 @@ def reconcile(*, hub_url: str, environ: Mapping[str, str]) -> tuple[str, ...]:
         found = asyncio.run(check(service, token))
     except SessionError as error:
         raise ReconcileError(error.sentence) from None
+    except (ValueError, LookupError, TypeError):
+        raise ReconcileError(f"What answers at {service} is not a session manager.") from None
     return tuple(difference.line for difference in found)

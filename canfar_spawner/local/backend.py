@@ -213,7 +213,7 @@ class LocalBackend:
         return found
 
     def answered_ago(self) -> float:
-        """It looks when it is asked."""
+        """Say that nothing is old: it looks when it is asked."""
         return 0.0
 
     async def look(self, plan: SessionPlan) -> Evidence:

@@ -230,9 +230,10 @@ def cache() -> Path:
     """Give the directory that holds everything built."""
     chosen = os.environ.get("CANFAR_HUB_CACHE")
     if chosen:
-        return Path(chosen)
+        # What is built has its own place written into it.
+        return Path(chosen).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "canfar-hub"
+    return Path(base).absolute() / "canfar-hub"
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -70,8 +70,15 @@ class Provisioner:
         Raises
         ------
         Unavailable
-            The disk is full or not writable.
+            The disk is full or not writable, or a project has no group id here.
         """
+        lost = [m.name for m in plan.storage.find(Area.PROJECT) if m.name not in gids]
+        if lost:
+            raise Unavailable(
+                f"The group of the project {lost[0]} has no number here, so the session cannot be"
+                " given the project. Tell the administrators.",
+                detail=f"no gid for {', '.join(lost)}",
+            )
         try:
             self.home(plan.identity)
             for mount in plan.storage.find(Area.PROJECT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,16 +22,19 @@ from canfar_spawner.local.sample_project import provide
 from canfar_spawner.local.settings import (
     LocalSettings,
     demo_password,
+    inner_ports,
     port_is_free,
     prepare_data,
     running_launches,
+    sessions_service,
 )
+from canfar_spawner.local.where import catalogue_file, config_file, users_file
 from canfar_spawner.site.files import SettingError, SiteFileError, load
 from canfar_spawner.site.users_file import Users, missing_groups
 
-_ROOT = Path(__file__).resolve().parents[2]
-_CONFIG = Path("hub_config") / "jupyterhub_config.py"
 _END_WITHIN = 30.0
+_UP_WITHIN = 120.0
+"""After so long a hub counts as up; its configuration may have it listen where nobody looks."""
 _LOOK_EVERY = 0.1
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, and the closing of the terminal."""
@@ -47,22 +51,16 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _config(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("CANFAR_HUB_CONFIG") or _ROOT / _CONFIG)
-
-
-def _site_file(environ: Mapping[str, str], variable: str, name: str) -> Path:
-    return Path(environ.get(variable) or _config(environ).parent / name).resolve()
-
-
-def catalogue_file(environ: Mapping[str, str]) -> Path:
-    """Say where the site's catalogue is."""
-    return _site_file(environ, "CANFAR_HUB_CATALOGUE", "catalogue.yaml")
-
-
-def users_file(environ: Mapping[str, str]) -> Path:
-    """Say where the site's users are."""
-    return _site_file(environ, "CANFAR_HUB_USERS", "users.yaml")
+def _handed_on(settings: LocalSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment of hub and manager, which run in another directory than this."""
+    return {
+        **environ,
+        "CANFAR_HUB_DATA": str(settings.data),
+        "CANFAR_HUB_CACHE": str(environments.cache()),
+        "CANFAR_HUB_CONFIG": str(config_file(environ)),
+        "CANFAR_HUB_CATALOGUE": str(catalogue_file(environ)),
+        "CANFAR_HUB_USERS": str(users_file(environ)),
+    }
 
 
 class _Sessions:
@@ -71,25 +69,22 @@ class _Sessions:
     Parameters
     ----------
     settings : LocalSettings
-    environ : mapping of str to str
+    environ : dict
+        What `_handed_on` gives.
     """
 
-    def __init__(self, settings: LocalSettings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: LocalSettings, environ: dict[str, str]) -> None:
         self._settings = settings
-        self._environ = {
-            **environ,
-            "CANFAR_HUB_DATA": str(settings.data),
-            # It runs in another directory than whoever wrote these.
-            "CANFAR_HUB_CATALOGUE": str(catalogue_file(environ)),
-            "CANFAR_HUB_USERS": str(users_file(environ)),
-        }
+        self._environ = environ
+        self.took_over = False
+        """Whether one ran before, which jobs and sessions may count on."""
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="sessions", daemon=True)
 
     def start(self) -> None:
         """Replace a manager that an earlier hub has left, and keep one running."""
-        end_manager(self._settings)
+        self.took_over = end_manager(self._settings)
         self._thread.start()
 
     def _keep(self) -> None:
@@ -122,16 +117,19 @@ class _Sessions:
         self._thread.join(_END_WITHIN)
 
 
-def end_manager(settings: LocalSettings) -> None:
-    """End a session manager that runs without its hub."""
+def end_manager(settings: LocalSettings) -> bool:
+    """End a session manager that runs without its hub, and say whether there was one."""
+    found = False
     deadline = time.monotonic() + _END_WITHIN
     number = signal.SIGTERM
     while (left := _ours(settings, "sessions.pid")) and b"sessions" in left[1]:
+        found = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(left[0], number)
         if time.monotonic() > deadline:
             number = signal.SIGKILL
         time.sleep(_LOOK_EVERY)
+    return found
 
 
 def _plural(count: int) -> str:
@@ -168,6 +166,20 @@ def _preparing(settings: LocalSettings, policy: SitePolicy) -> Iterator[None]:
             builder.wait()
 
 
+def _came_up(hub: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the hub listens, and say whether it did before it ended."""
+    deadline = time.monotonic() + _UP_WITHIN
+    address = ("127.0.0.1", port)
+    while hub.poll() is None:
+        with contextlib.closing(socket.socket()) as trial:
+            # Where nobody listens, a connection may by chance be one with itself.
+            listens = trial.connect_ex(address) == 0 and trial.getsockname() != address
+        if listens or time.monotonic() > deadline:
+            return True
+        time.sleep(_LOOK_EVERY)
+    return False
+
+
 def run(environ: Mapping[str, str]) -> int:
     """Run hub and proxy until Ctrl-C or SIGTERM; sessions go on without them.
 
@@ -196,12 +208,16 @@ def run(environ: Mapping[str, str]) -> int:
     if _left_proxy(settings) is None:
         # JupyterHub would end whatever process has the pid by now.
         (settings.hub / "proxy.pid").unlink(missing_ok=True)
+    # Before hub and manager, which both read them, are there.
     password = demo_password(settings)
+    sessions_service(settings)
+    hub_port = inner_ports(settings)[0]
     try:
         provide(settings.data, policy, users, say=_say)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    command = [sys.executable, "-m", "jupyterhub", "--config", str(_config(environ))]
+    handed_on = _handed_on(settings, environ)
+    command = [sys.executable, "-m", "jupyterhub", "--config", handed_on["CANFAR_HUB_CONFIG"]]
     asked: list[int] = []
     # Kept until the hub is there to be told.
     for number in _ENDING:
@@ -209,11 +225,11 @@ def run(environ: Mapping[str, str]) -> int:
     hub = subprocess.Popen(
         command,
         cwd=settings.hub,
-        env={**environ, "CANFAR_HUB_DATA": str(settings.data)},
+        env=handed_on,
         start_new_session=True,
     )
     (settings.hub / "hub.pid").write_text(str(hub.pid))
-    manager = _Sessions(settings, environ)
+    manager = _Sessions(settings, handed_on)
 
     def end(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
@@ -228,9 +244,11 @@ def run(environ: Mapping[str, str]) -> int:
     _say(f"Sign in as {', '.join(users.users)}; the password is {password}")
     _say(f"Data: {settings.data}. Ctrl-C ends the hub; sessions go on until `make stop`.")
     with _preparing(settings, policy):
+        up = _came_up(hub, hub_port)
         status = hub.wait()
-    if asked:
-        # A hub that died by itself leaves it running: jobs and lifetimes go on without a hub.
+    # A hub that died by itself leaves it running: jobs and lifetimes go on without a hub. One that
+    # never came up has begun nothing that would have to.
+    if asked or not (up or manager.took_over):
         manager.end()
     (settings.hub / "hub.pid").unlink(missing_ok=True)
     left = len(running_launches(settings.data))
@@ -289,9 +307,22 @@ def stop(environ: Mapping[str, str]) -> int:
     Raises
     ------
     SettingError
-        A variable cannot be used.
+        A variable cannot be used, or the directory is another user's.
     """
     settings = LocalSettings.read(environ)
+    try:
+        return _stop(settings)
+    except PermissionError as error:
+        raise SettingError(
+            f"{error.filename or settings.data} is closed to you: run this as whoever started the"
+            " hub, such as with sudo."
+        ) from None
+
+
+def _stop(settings: LocalSettings) -> int:
+    # Of one that is closed to us it is not known what runs.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.scandir(settings.hub).close()
     pid = _hub_pid(settings)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from canfar_spawner.local.isolation import Isolation, probe
 from canfar_spawner.local.launcher import Launcher
 from canfar_spawner.local.offers import serves_others
 from canfar_spawner.local.provision import Provisioner
+from canfar_spawner.replacing import replace_file
 from canfar_spawner.site.files import SettingError, WatchedFile
 from canfar_spawner.site.policy import watch_policy
 from canfar_spawner.site.users_file import Users, UsersFile
@@ -28,6 +30,8 @@ from canfar_spawner.site.users_file import Users, UsersFile
 _HIGHEST_PORT = 65535
 _PASSWORD_LENGTH = 8
 _INNER_PORTS = 3
+_LOCK = "making.lock"
+"""Held while hub or manager makes what both of them need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,9 @@ class LocalSettings:
         prepare = environ.get("CANFAR_HUB_PREPARE") or "all"
         if prepare not in ("all", "none"):
             raise SettingError(f"CANFAR_HUB_PREPARE must be all or none, not {prepare}.")
-        password = environ.get("CANFAR_HUB_PASSWORD", "")
-        if password and len(password) < _PASSWORD_LENGTH:
+        given = environ.get("CANFAR_HUB_PASSWORD", "")
+        password = given.strip()
+        if given and len(password) < _PASSWORD_LENGTH:
             raise SettingError(
                 f"CANFAR_HUB_PASSWORD must have at least {_PASSWORD_LENGTH} characters."
             )
@@ -98,11 +103,50 @@ class LocalSettings:
         return self.host != "127.0.0.1"
 
 
-def _private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(text)
+def _read(path: Path) -> str:
+    """Read what is kept; a blank file, left by a full disk, is as good as none."""
+    try:
+        return path.read_text().strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
+def _kept(path: Path, make: Callable[[str], str]) -> str:
+    """Keep what is made of what a file holds, and give it; those who come meanwhile get the same.
+
+    Parameters
+    ----------
+    path : Path
+        Of the hub's directory.
+    make : callable
+        Gives what the file is to hold, of what it holds: the same where that will do, something
+        where it is empty.
+
+    Raises
+    ------
+    SettingError
+        It cannot be read or written.
+    """
+    try:
+        found = _read(path)
+        if make(found) == found:
+            return found
+        lock = os.open(path.with_name(_LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = _read(path)
+            wanted = make(found)
+            if wanted != found:
+                replace_file(path, wanted + "\n")
+        finally:
+            os.close(lock)
+    except OSError as error:
+        raise SettingError(_unusable(error, path)) from None
+    return wanted
+
+
+def _unusable(error: OSError, path: Path) -> str:
+    return f"CANFAR_HUB_DATA cannot be used: {error.filename or path}: {error.strerror}."
 
 
 def prepare_data(settings: LocalSettings) -> None:
@@ -118,19 +162,15 @@ def prepare_data(settings: LocalSettings) -> None:
         settings.hub.mkdir(mode=0o700, exist_ok=True)
         settings.hub.chmod(0o700)
     except OSError as error:
-        raise SettingError(
-            f"CANFAR_HUB_DATA cannot be used: {error.filename}: {error.strerror}."
-        ) from None
+        raise SettingError(_unusable(error, settings.data)) from None
 
 
 def demo_password(settings: LocalSettings) -> str:
     """Give the password of the demo accounts, making and keeping one where there is none."""
-    path = settings.hub / "password"
-    if settings.password:
-        _private(path, settings.password + "\n")
-    elif not path.exists():
-        _private(path, secrets.token_urlsafe(9) + "\n")
-    return path.read_text().strip()
+    return _kept(
+        settings.hub / "password",
+        lambda found: settings.password or found or secrets.token_urlsafe(9),
+    )
 
 
 def port_is_free(port: int) -> bool:
@@ -149,31 +189,31 @@ def inner_ports(settings: LocalSettings) -> tuple[int, int, int]:
 
     They stay the same from start to start: running sessions know them.
     """
-    path = settings.hub / "ports.json"
-    kept: list[int] = []
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        kept = [int(port) for port in json.loads(path.read_text())]
-    known = len(kept)
-    with contextlib.ExitStack() as stack:
-        # What an earlier version has kept stays; what it did not know of is added.
-        for _ in range(_INNER_PORTS - known):
-            trial = stack.enter_context(contextlib.closing(socket.socket()))
-            trial.bind(("127.0.0.1", 0))
-            kept.append(trial.getsockname()[1])
-    if known < _INNER_PORTS:
-        # Not each time: hub and manager start at any moment, and who read it half written chose anew.
-        _private(path, json.dumps(kept))
+    kept = [int(port) for port in json.loads(_kept(settings.hub / "ports.json", _ports))]
     hub, proxy, sessions = kept[:_INNER_PORTS]
     return hub, proxy, sessions
 
 
+def _ports(found: str) -> str:
+    """Add to the ports that are kept those that an earlier version did not know of."""
+    kept: list[int] = []
+    with contextlib.suppress(ValueError, TypeError):
+        kept = [int(port) for port in json.loads(found)]
+    if len(kept) >= _INNER_PORTS:
+        return found
+    with contextlib.ExitStack() as stack:
+        for _ in range(_INNER_PORTS - len(kept)):
+            trial = stack.enter_context(contextlib.closing(socket.socket()))
+            trial.bind(("127.0.0.1", 0))
+            kept.append(trial.getsockname()[1])
+    return json.dumps(kept)
+
+
 def sessions_service(settings: LocalSettings) -> SessionsService:
     """Give the session manager's place on this machine, making its secret where there is none."""
-    path = settings.hub / "sessions_token"
-    if not path.exists():
-        _private(path, secrets.token_urlsafe(32) + "\n")
+    token = _kept(settings.hub / "sessions_token", lambda found: found or secrets.token_urlsafe(32))
     address = f"http://127.0.0.1:{inner_ports(settings)[2]}"
-    return SessionsService(address=address, token=path.read_text().strip())
+    return SessionsService(address=address, token=token)
 
 
 def make_platform(
@@ -255,6 +295,6 @@ def make_backend(
 
 
 def running_launches(data: Path) -> list[Path]:
-    """Give the directories of the launches whose supervisor lives."""
+    """Give the directories of the launches whose supervisor lives; raises OSError."""
     runs = data / "run"
     return [path for path in sorted(runs.iterdir()) if run.is_alive(path)] if runs.is_dir() else []

@@ -52,9 +52,17 @@ class Users(Frozen):
                 raise ValueError(f"{group} and {gids[gid]} have the same gid {gid}")
             gids[gid] = group
         for name, user in self.users.items():
-            taken = gids.get(user.gid or user.uid)
+            primary = user.gid or user.uid
+            taken = gids.get(primary)
             if user.gid is None and taken is not None:
                 raise ValueError(f"the own group of {name} has the gid of {taken}")
+            if taken is not None:
+                continue
+            # It is called like the user, and being in a group is by name.
+            if name in self.groups:
+                raise ValueError(f"the own group of {name} has the name of a group")
+            if owners.get(primary, name) != name:
+                raise ValueError(f"the gid of {name} is the uid of {owners[primary]}: {primary}")
         return self
 
 
@@ -104,7 +112,8 @@ class UsersFile:
         gid = user.gid or user.uid
         groups = tuple(PosixGroup(name=group, gid=users.groups[group]) for group in user.groups)
         primary = PosixGroup(name=names.get(gid, name), gid=gid)
-        mine = {primary.name, *user.groups}
+        # An own group is called like the user; it never opens a project of that name.
+        mine = {*user.groups, *([names[gid]] if gid in names else [])}
         return PosixIdentity(
             name=name,
             uid=user.uid,

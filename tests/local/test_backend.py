@@ -13,13 +13,14 @@ import pytest
 from pydantic import SecretStr
 
 from canfar_spawner.core.backend import Secrets, Use
-from canfar_spawner.core.errors import NotAllowed
+from canfar_spawner.core.errors import NotAllowed, Unavailable
 from canfar_spawner.core.names import LaunchId
 from canfar_spawner.core.status import Life, Reason
 from canfar_spawner.local import evidence
 from canfar_spawner.local import state as supervisor
+from canfar_spawner.local.backend import LocalBackend
 from canfar_spawner.local.launcher import Launcher
-from tests.core.world import site, site_data
+from tests.core.world import ADA, site, site_data
 from tests.local.world import LOOK_EVERY, WITHIN, NeverStarts, World
 from tests.support.hub import wait_for
 from tests.support.launch import alive
@@ -192,6 +193,37 @@ async def test_one_start_makes_one_supervisor(
     monkeypatch.setattr(world.backend.launcher, "supervise", supervise)
     await world.running("runs")
     assert len(asked) == 1
+
+
+def project_gid(world: World, name: str) -> int:
+    """Give the group of a project's directory, as far as only root can have set it."""
+    found = (world.data / "arc" / "projects" / name).stat()
+    return found.st_gid if os.geteuid() == 0 else 0
+
+
+async def test_a_project_whose_gid_came_with_the_sign_in_is_made(world: World) -> None:
+    """A provider gives groups that the site's own file does not have."""
+    groups = {group.name: group.gid for group in ADA.groups}
+    world.backend = LocalBackend(
+        world.backend.launcher, policy=lambda: world.policy, gids=lambda: {"survey": 7777}
+    )
+    plan = await world.running("runs")
+    root = os.geteuid() == 0
+    assert project_gid(world, "demo") == (groups["demo"] if root else 0)
+    assert project_gid(world, "survey") == (7777 if root else 0), "what the site says holds"
+    await world.backend.stop(plan.launch)
+
+
+async def test_a_project_whose_group_has_no_number_is_refused(world: World) -> None:
+    plan = world.plan("runs")
+    nameless = plan.model_copy(update={"identity": ADA.model_copy(update={"groups": ()})})
+    world.backend = LocalBackend(
+        world.backend.launcher, policy=lambda: world.policy, gids=lambda: {"demo": 7004}
+    )
+    world.backend.project_directories()
+    with pytest.raises(Unavailable, match="The group of the project survey has no number here"):
+        await world.backend.start(nameless, Secrets())
+    assert not world.directory(plan).exists()
 
 
 async def test_starting_twice_starts_once(world: World) -> None:

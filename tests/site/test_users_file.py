@@ -48,6 +48,22 @@ def test_a_primary_group_opens_its_project(source: UsersFile) -> None:
     assert ben.projects == ("survey",)
 
 
+def test_a_user_may_be_called_like_the_group_that_is_hers_by_its_gid(
+    source: UsersFile, path: Path
+) -> None:
+    path.write_text("groups: {demo: 30001}\nusers: {demo: {uid: 20001, gid: 30001}}\n")
+    demo = source.identity("demo")
+    assert (demo.group.gid, demo.group.name, demo.projects) == (30001, "demo", ("demo",))
+
+
+def test_a_project_of_a_group_that_the_file_lacks_is_nobodys(path: Path) -> None:
+    """Also not that of a user whose own group is called so."""
+    projects = (Project(name="eve", group="eve"),)
+    source = UsersFile(WatchedFile(path, Users, logging.getLogger("tests.site")), lambda: projects)
+    eve = source.identity("eve")
+    assert (eve.group.gid, eve.projects) == (20003, ())
+
+
 @pytest.mark.parametrize("name", ["", "ADA", "nobody", "root", "ada ", "../ada", "ada\n"])
 def test_there_is_no_default_identity(source: UsersFile, name: str) -> None:
     with pytest.raises(NotAllowed) as caught:
@@ -94,6 +110,22 @@ BROKEN = {
     "own group is another's": (
         "groups: {demo: 20001}\nusers: {ada: {uid: 20001}}",
         "the own group of ada has the gid of demo",
+    ),
+    "own group is called like another": (
+        "groups: {demo: 30001}\nusers: {demo: {uid: 20001}}",
+        "the own group of demo has the name of a group",
+    ),
+    "primary group without a name is called like another": (
+        "groups: {demo: 30001}\nusers: {demo: {uid: 20001, gid: 20005}}",
+        "the own group of demo has the name of a group",
+    ),
+    "primary group is somebody else's own": (
+        "users: {ada: {uid: 20001}, ben: {uid: 20002, gid: 20001}}",
+        "the gid of ben is the uid of ada: 20001",
+    ),
+    "primary group is the uid of one who comes later": (
+        "users: {ada: {uid: 20001, gid: 20002}, ben: {uid: 20002, gid: 20005}}",
+        "the gid of ada is the uid of ben: 20002",
     ),
     "misspelt key": (
         "users: {ada: {uid: 20001, group: [demo]}}",

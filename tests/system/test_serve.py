@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from canfar_spawner.cli.main import main
+from canfar_spawner.local import environments
 from canfar_spawner.local import run as supervisor
 from canfar_spawner.local.settings import port_is_free
 from tests.support.hub import ROOT, Hub, free_port, wait_for
@@ -249,6 +250,65 @@ def test_a_killed_hub_is_followed_by_one_that_finds_the_sessions(hub: Hub) -> No
     assert len(proxies(hub.port)) == 1
 
 
+def run_that_dies(tmp_path: Path, data: Path, catalogue: str, port: int, left: str = "") -> None:
+    """Run a hub that dies as soon as a session manager, another than the left one, is there."""
+    config = tmp_path / "dies.py"
+    config.write_text(
+        "import pathlib, time\n"
+        "pid = pathlib.Path('sessions.pid')\n"
+        f"while not pid.exists() or pid.read_text() in ('', {left!r}):\n"
+        "    time.sleep(0.05)\n"
+        "raise SystemExit(3)\n"
+    )
+    log = tmp_path / "dies.log"
+    # Into a file: a manager that is left would keep a pipe open.
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [str(COMMAND), "run"],
+            env=environment(
+                CANFAR_HUB_CONFIG=str(config),
+                CANFAR_HUB_CATALOGUE=catalogue,
+                CANFAR_HUB_USERS=str(ROOT / "hub_config" / "users.yaml"),
+                CANFAR_HUB_DATA=str(data),
+                CANFAR_HUB_PORT=str(port),
+            ),
+            stdout=output,
+            stderr=output,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode not in (0, 2), log.read_text()
+
+
+def test_a_hub_that_dies_at_its_start_leaves_no_manager(
+    tmp_path: Path, probe_catalogue: Path
+) -> None:
+    demo = tmp_path / "data" / "arc" / "projects" / "demo"
+    demo.mkdir(parents=True)
+    (demo / "README.md").touch()
+    run_that_dies(tmp_path, tmp_path / "data", str(probe_catalogue), free_port())
+    assert (tmp_path / "data" / "hub" / "sessions.pid").exists()
+    left = Hub(tmp_path / "data")
+    try:
+        assert left.manager_pid() is None
+    finally:
+        left.clear()
+
+
+def test_a_manager_that_was_left_is_followed_by_one_though_the_hub_dies(
+    hub: Hub, tmp_path: Path, probe_catalogue: Path
+) -> None:
+    """Jobs and lifetimes count on it."""
+    hub.kill()
+    before = hub.manager_pid()
+    run_that_dies(tmp_path, hub.data, str(probe_catalogue), hub.port, left=str(before))
+    after = hub.manager_pid()
+    assert before is not None
+    assert after is not None
+    assert after != before
+    hub.start()
+
+
 def test_stop_ends_hub_and_sessions(hub: Hub) -> None:
     launch = hub.launches()[SESSION]
     done = canfar_hub("stop", CANFAR_HUB_DATA=str(hub.data))
@@ -278,6 +338,34 @@ def test_stop_after_the_hub_was_killed(hub: Hub) -> None:
     assert nothing_listens(hub.port), "the proxy was left, and is ended as well"
 
 
+def test_paths_are_relative_to_where_the_hub_is_started(
+    place: Path, port: int, probe_catalogue: Path
+) -> None:
+    """It runs in another directory, and so does the session manager."""
+    site = place / "site"
+    site.mkdir()
+    shutil.copy(ROOT / "hub_config" / "jupyterhub_config.py", site / "our_config.py")
+    shutil.copy(ROOT / "hub_config" / "users.yaml", site / "people.yaml")
+    shutil.copy(probe_catalogue, site / "offers.yaml")
+    paths = {
+        "CANFAR_HUB_CONFIG": site / "our_config.py",
+        "CANFAR_HUB_CATALOGUE": site / "offers.yaml",
+        "CANFAR_HUB_USERS": site / "people.yaml",
+        "CANFAR_HUB_CACHE": environments.cache(),
+    }
+    relative = {name: os.path.relpath(path, place) for name, path in paths.items()}
+    hub = Hub(place / "var", port=port)
+    hub.password = (place / "var" / "hub" / "password").read_text().strip()
+    environ = environment(CANFAR_HUB_PORT=str(port), **relative)
+    try:
+        hub.begin([str(COMMAND), "run"], environ, cwd=place)
+        ada = hub.sign_in("ada")
+        assert ada.launch("relative", container="probe").status_code in (201, 202)
+        ada.wait_ready("relative")
+    finally:
+        hub.clear()
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -294,6 +382,7 @@ def test_stop_after_the_hub_was_killed(hub: Hub) -> None:
         ("CANFAR_HUB_HOST", ".localhost"),
         ("CANFAR_HUB_PREPARE", "some"),
         ("CANFAR_HUB_PASSWORD", "short"),
+        ("CANFAR_HUB_PASSWORD", " " * 12),
     ],
 )
 @pytest.mark.parametrize("word", ["run", "stop"])

@@ -29,6 +29,8 @@ CATALOGUE = "sources.fits"
 CUBE = "line_cube.fits"
 README = "README.md"
 
+_MODE = 0o660
+"""For the members of the project."""
 _HERE = Path(__file__).resolve().parent
 _CENTRE = (150.10, 2.20)
 _ROTATION = 12.0
@@ -236,14 +238,18 @@ def contents(seed: int = SEED) -> Iterator[tuple[str, Callable[[], bytes]]]:
         yield name, (_HERE / "files" / name).read_bytes
 
 
-def _put(directory: int, name: str, content: bytes) -> bool:
+def _put(directory: int, name: str, content: bytes, gid: int | None) -> bool:
     """Write a file unless something has its name; it is there whole or not at all."""
     partial = f".{name}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(partial, flags, 0o666, dir_fd=directory)
+    descriptor = os.open(partial, flags, _MODE, dir_fd=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            # Of this very file, before it has its name: nothing of a user's is ever touched.
+            if gid is not None:
+                os.fchown(file.fileno(), -1, gid)
+            os.fchmod(file.fileno(), _MODE)
         # A link, unlike a renaming, fails where the name is taken.
         os.link(partial, name, src_dir_fd=directory, dst_dir_fd=directory)
     except FileExistsError:
@@ -253,7 +259,7 @@ def _put(directory: int, name: str, content: bytes) -> bool:
     return True
 
 
-def make_sample(directory: Path, seed: int = SEED) -> list[str]:
+def make_sample(directory: Path, seed: int = SEED, gid: int | None = None) -> list[str]:
     """Make the files that are missing in a directory; what is there stays as it is.
 
     Parameters
@@ -261,19 +267,22 @@ def make_sample(directory: Path, seed: int = SEED) -> list[str]:
     directory : Path
         Exists already.
     seed : int
+    gid : int, optional
+        The group that the files are given to.
 
     Returns
     -------
     list of str
         The files that were made.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        there = {path.name for path in directory.iterdir()}
+        with os.scandir(descriptor) as entries:
+            there = {entry.name for entry in entries}
         return [
             name
             for name, make in contents(seed)
-            if name not in there and _put(descriptor, name, make())
+            if name not in there and _put(descriptor, name, make(), gid)
         ]
     finally:
         os.close(descriptor)
@@ -284,9 +293,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--gid", type=int, help="the group that the files are given to")
     arguments = parser.parse_args(argv)
     try:
-        made = make_sample(arguments.directory, arguments.seed)
+        made = make_sample(arguments.directory, arguments.seed, arguments.gid)
     except OSError as error:
         sys.stderr.write(f"{arguments.directory}: {error.strerror}\n")
         return 1
