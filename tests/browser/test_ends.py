@@ -75,9 +75,9 @@ class Ends:
 
 
 @pytest.fixture(scope="module")
-def ben(small_hub: Hub) -> Iterator[Visitor]:
+def admin(small_hub: Hub) -> Iterator[Visitor]:
     """Somebody with a session."""
-    visitor = small_hub.sign_in("ben")
+    visitor = small_hub.sign_in("admin")
     answer = visitor.launch_by_form(SESSION, {"container": "probe", "name": NAME})
     assert answer.status_code == 200, answer.text
     visitor.wait_ready(SESSION)
@@ -86,9 +86,9 @@ def ben(small_hub: Hub) -> Iterator[Visitor]:
 
 
 @pytest.fixture(scope="module")
-def job(ben: Visitor) -> Iterator[str]:
+def job(admin: Visitor) -> Iterator[str]:
     """His job that sleeps; nothing of it stays on his page."""
-    api = V1.of(ben)
+    api = V1.of(admin)
     made = api.created(name="simulate", cmd="python3", args='-c "import time; time.sleep(600)"')
     api.wait(made, "Running")
     yield made
@@ -102,7 +102,7 @@ def home(small_hub: Hub, job: str, chromium: Browser) -> Iterator[Page]:
     assert job
     context = open_context(chromium, timezone_id=ZONE)
     page = context.new_page()
-    sign_in(page, small_hub, "ben")
+    sign_in(page, small_hub, "admin")
     expect(page.locator("#jobs-list > li")).to_have_count(1)
     yield page
     context.close()
@@ -125,9 +125,9 @@ def heard(page: Page) -> list[str]:
 
 
 def test_times_are_in_the_zone_of_the_viewer(
-    small_hub: Hub, home: Page, ben: Visitor, job: str
+    small_hub: Hub, home: Page, admin: Visitor, job: str
 ) -> None:
-    api = V1.of(ben)
+    api = V1.of(admin)
     told: dict[str, Any] = api.row(job) or {}
     row = home.locator("#jobs-list > li")
     expect(row.locator('[data-slot="started"]')).to_have_text(re.compile("^started "))
