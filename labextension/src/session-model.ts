@@ -76,8 +76,12 @@ export class SessionModel extends Looking {
     } catch (error) {
       // The hub answers once the session has ended, which then can tell nobody.
       const mayBeGone = error instanceof Problem && error.passes;
-      if (!mayBeGone || (await this.#answer()) === 200) {
-        throw error;
+      // It may answer for a moment longer while it ends.
+      for (let look = 1; !mayBeGone || (await this.#answer()) === 200; look += 1) {
+        if (!mayBeGone || look === LOOKS) {
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       }
     }
   }
