@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.names import LaunchId, SessionId, session_id
 from canfar_spawner.core.retention import Cutoffs, Retention, cutoffs
 from canfar_spawner.core.status import Reason
+from canfar_spawner.core.times import utc
 from canfar_spawner.manager.milestones import Milestone, Step, milestones, steps_of
 from canfar_spawner.manager.records import SessionRecord
 from canfar_spawner.manager.registry import Registry
@@ -69,11 +70,8 @@ def _cursor(record: SessionRecord) -> str:
 def _place(cursor: str) -> tuple[datetime, str]:
     try:
         at, _, session = base64.urlsafe_b64decode(cursor.encode("ascii")).decode().partition(" ")
-        asked = datetime.fromisoformat(at)
-        # One at the edge of what there is may have no time in UTC.
-        asked = asked.astimezone(UTC) if asked.tzinfo else asked.replace(tzinfo=UTC)
-        return asked, session_id(session)
-    except (ValueError, OverflowError, binascii.Error, Invalid):
+        return utc(datetime.fromisoformat(at)), session_id(session)
+    except (ValueError, binascii.Error, Invalid):
         raise Invalid(
             "The cursor must be one that an earlier answer gave.", field="cursor"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -15,6 +15,7 @@ from canfar_spawner.core.errors import Invalid, NotYours
 from canfar_spawner.core.events import SessionEvent, What
 from canfar_spawner.core.names import LaunchId, SessionId
 from canfar_spawner.core.status import Evidence, Life, Phase, Reason
+from canfar_spawner.core.times import utc
 from canfar_spawner.manager.callers import Caller
 from canfar_spawner.manager.identities import HubIdentities
 from canfar_spawner.manager.lifetimes import Scratch
@@ -36,12 +37,7 @@ def _utc(value: object) -> object:
     """Read a time in UTC; one without a zone came from a machine that keeps that."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    if not isinstance(value, datetime):
-        return value
-    try:
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    except OverflowError:
-        raise ValueError("there is no such time in UTC") from None
+    return utc(value) if isinstance(value, datetime) else value
 
 
 Moment = Annotated[datetime, BeforeValidator(_utc)]

@@ -9,6 +9,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from typing_extensions import override
 
+from canfar_spawner.core.times import utc
+
 
 class Moment(TypeDecorator[datetime]):
     """A time in UTC; SQLite keeps no zone."""
@@ -24,9 +26,7 @@ class Moment(TypeDecorator[datetime]):
     @override
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give a time with its zone."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None if value is None else utc(value)
 
 
 class Table(DeclarativeBase):

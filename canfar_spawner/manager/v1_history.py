@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from typing_extensions import override
@@ -11,6 +11,7 @@ from canfar_spawner.core.authority import Action
 from canfar_spawner.core.errors import Invalid
 from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.status import Evidence, Life
+from canfar_spawner.core.times import utc
 from canfar_spawner.manager import metrics, wire
 from canfar_spawner.manager.history import MOST, plan_digest
 from canfar_spawner.manager.records import SessionRecord
@@ -30,9 +31,8 @@ class Past(V1):
         if not text:
             return None
         try:
-            at = datetime.fromisoformat(text)
-            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+            return utc(datetime.fromisoformat(text))
+        except ValueError:
             raise Invalid(
                 f"{name} must be a time such as 2026-11-25T18:00:00Z.", field=name
             ) from None

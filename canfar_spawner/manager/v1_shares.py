@@ -6,13 +6,14 @@ A visitor's token, and that of a session itself, share nothing and speak for nob
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from canfar_spawner.core.authority import Action
 from canfar_spawner.core.errors import Invalid, NotAllowed, NotYours, listing, shown
 from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.sharing import MOST_BY_LINK
+from canfar_spawner.core.times import utc
 from canfar_spawner.manager.callers import Caller
 from canfar_spawner.manager.links import Invitation
 from canfar_spawner.manager.people import groups_with_others
@@ -71,14 +72,12 @@ def read_until(value: object) -> datetime | None:
         raise wrong
     try:
         at = datetime.fromisoformat(value)
+        known = utc(at)
     except ValueError:
         raise wrong from None
     if at.tzinfo is None:
         raise Invalid("until needs a time zone, as in 2026-11-25T18:00:00Z.", field="until")
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise wrong from None
+    return known
 
 
 class SharingDesk:
