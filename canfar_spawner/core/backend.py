@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from canfar_spawner.core.catalogue import Container
 from canfar_spawner.core.frozen import Frozen
+from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.names import LaunchId
 from canfar_spawner.core.plan import SessionPlan
 from canfar_spawner.core.request import RegistryCredentials
@@ -113,13 +114,14 @@ class Offer(Frozen):
     """What whoever starts it should know, in a sentence."""
     only_version: str = ""
     """The one version that can be run, where not all can."""
+    only_kinds: tuple[SessionKind, ...] = ()
+    """What it may run as, where that is not all that it could."""
 
     def narrowed(self, container: Container) -> Container:
-        """Give the container with the versions that can be run."""
-        if not self.only_version:
-            return container
-        kept = tuple(each for each in container.versions if each.name == self.only_version)
-        return container.model_copy(update={"versions": kept})
+        """Give the container with the versions and the kinds that can be run."""
+        kept = tuple(each for each in container.versions if self.only_version in ("", each.name))
+        kinds = self.only_kinds or container.kinds
+        return container.model_copy(update={"versions": kept, "kinds": kinds})
 
 
 class Backend(Protocol):

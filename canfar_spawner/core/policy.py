@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from canfar_spawner.core.catalogue import Catalogue, Word
 from canfar_spawner.core.frozen import Frozen
-from canfar_spawner.core.identity import PosixName
+from canfar_spawner.core.identity import PosixIdentity, PosixName
 from canfar_spawner.core.images import ImagePolicy, ImageSource
 from canfar_spawner.core.kinds import SessionKind
 from canfar_spawner.core.lifetime import Lifetimes
@@ -134,6 +134,15 @@ class SitePolicy(Frozen):
     def project_names(self) -> frozenset[str]:
         """The names of all projects."""
         return frozenset(project.name for project in self.projects)
+
+    def project_gids(self, identity: PosixIdentity) -> dict[str, int]:
+        """Give the group ids of the projects whose group came with an identity."""
+        groups = {group.name: group.gid for group in (*identity.groups, identity.group)}
+        return {
+            project.name: groups[project.group]
+            for project in self.projects
+            if project.group in groups
+        }
 
     @property
     def digest(self) -> str:

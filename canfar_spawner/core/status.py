@@ -302,6 +302,11 @@ def exit_reason(exit_code: int | None, *, out_of_memory: bool, asked_to_stop: bo
     return Reason.FINISHED if exit_code == 0 else Reason.PROGRAM_FAILED
 
 
+def exit_detail(reason: Reason, exit_code: int | None) -> str:
+    """Say with which code a program failed; empty where it did not, or where none is known."""
+    return f"exit code {exit_code}" if exit_code and reason is Reason.PROGRAM_FAILED else ""
+
+
 def unknown_for(evidence: Evidence, now: datetime) -> timedelta:
     """Say how old the last answer of the back end is."""
     return now - evidence.seen if evidence.seen else timedelta(0)

@@ -66,7 +66,6 @@ _GONE_LOOK: Final = 0.2
 _TIDY_EVERY: Final = 600.0
 _EXTEND_WITHIN: Final = 20.0
 _LOG_WITHIN: Final = 30.0
-"""Bytes of a log that are kept."""
 _LOGS_AT_ONCE: Final = 4
 
 
@@ -150,13 +149,7 @@ class KubernetesBackend:
 
     async def prepare(self, plan: SessionPlan) -> None:
         """Have the directories made that a session mounts; raises Unavailable where that fails."""
-        groups = {group.name: group.gid for group in (*plan.identity.groups, plan.identity.group)}
-        gids = {
-            project.name: groups[project.group]
-            for project in self._policy().projects
-            if project.group in groups
-        }
-        await self._provisioner.ensure(plan, gids)
+        await self._provisioner.ensure(plan, self._policy().project_gids(plan.identity))
 
     async def start(
         self, plan: SessionPlan, secrets: Secrets, *, pod: Manifest | None = None

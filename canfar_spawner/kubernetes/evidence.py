@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from canfar_spawner.core.errors import shown
-from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_reason
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_detail, exit_reason
 
 Object = Mapping[str, Any]
 
@@ -245,7 +245,7 @@ def _exit(terminated: Object, *, deleted: bool) -> tuple[Reason, str]:
         # Somebody has removed the pod; whoever did knows of a better reason.
         return Reason.SUPERVISOR_LOST, ""
     reason = exit_reason(code, out_of_memory=why == "OOMKilled", asked_to_stop=False)
-    return reason, f"exit code {code}" if code and reason is Reason.PROGRAM_FAILED else ""
+    return reason, exit_detail(reason, code)
 
 
 def _gateway(

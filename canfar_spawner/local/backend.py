@@ -155,24 +155,14 @@ class LocalBackend:
                 plan,
                 secrets,
                 program=container.local,
-                gids=self._gids_of(plan),
+                # The site's own, and those that came with her sign-in.
+                gids=self._policy().project_gids(plan.identity) | self._gids(),
                 port=port,
             )
         except SessionError:
             # Nothing was ordered, so nobody would ever clear it away.
             self.launcher.provisioner.forget(plan.launch)
             raise
-
-    def _gids_of(self, plan: SessionPlan) -> dict[str, int]:
-        """Give the group ids of projects: the site's own, and those that came with her sign-in."""
-        identity = plan.identity
-        groups = {group.name: group.gid for group in (*identity.groups, identity.group)}
-        told = {
-            project.name: groups[project.group]
-            for project in self._policy().projects
-            if project.group in groups
-        }
-        return told | self._gids()
 
     def remember(self, plan: SessionPlan) -> None:
         """Know the plan of a launch that was begun by an earlier version, which kept none."""

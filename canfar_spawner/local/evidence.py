@@ -9,7 +9,7 @@ from typing import Final
 
 from canfar_spawner.core.kinds import KINDS
 from canfar_spawner.core.plan import SessionPlan
-from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_reason
+from canfar_spawner.core.status import Evidence, Life, Phase, Reason, exit_detail, exit_reason
 from canfar_spawner.local.state import QUEUED, LaunchState, is_alive, read_state
 
 PREPARED_WITHIN: Final = 60.0
@@ -124,14 +124,11 @@ def _ended(state: LaunchState) -> Evidence:
         code, out_of_memory=bool(state.out_of_memory), asked_to_stop=False
     )
     at = _time(state.ended_at)
-    told = state.detail or ""
-    if not told and code and reason is Reason.PROGRAM_FAILED:
-        told = f"exit code {code}"
     return Evidence(
         life=Life.ENDED,
         reason=reason,
         exit_code=code,
-        detail=told,
+        detail=state.detail or exit_detail(reason, code),
         started=_time(state.started_at),
         finished=at,
         peak_memory=state.peak_memory_bytes,

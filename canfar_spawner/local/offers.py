@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from typing_extensions import override
-
 from canfar_spawner.core.backend import Offer, Preparation
 from canfar_spawner.core.catalogue import Container
 from canfar_spawner.core.kinds import SessionKind
@@ -39,18 +37,6 @@ def serves_others(users: Users) -> bool:
     if hub is None or auth is None or not hub.JupyterHub.initialized():
         return False
     return not isinstance(hub.JupyterHub.instance().authenticator, auth.DummyAuthenticator)
-
-
-class KindsOffer(Offer):
-    """An offer of a container that need not run as all of its kinds."""
-
-    kinds: tuple[SessionKind, ...]
-    """What it may run as."""
-
-    @override
-    def narrowed(self, container: Container) -> Container:
-        """Give the container with the versions and the kinds that can be run."""
-        return super().narrowed(container).model_copy(update={"kinds": self.kinds})
 
 
 def offer_of(
@@ -89,11 +75,11 @@ def offer_of(
     if kind in closed:
         return Offer(available=False, reason=f"{container.title} {_NO_PORTS}")
     if find(program, kind, entry) is not None:
-        return KindsOffer(
+        return Offer(
             available=True,
             notice=_OPENS_PORT if exposed and not closed else "",
             only_version=container.default_version.name,
-            kinds=tuple(each for each in kinds if each not in closed),
+            only_kinds=tuple(each for each in kinds if each not in closed),
         )
     needed = lacking(program)
     if needed or program.environment is None:
