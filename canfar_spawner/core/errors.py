@@ -150,6 +150,21 @@ class Unavailable(PlatformError):
     """Seconds after which it is worth another try."""
 
 
+class Busy(Unavailable):
+    """There is as much of something at this moment as there may be.
+
+    Parameters
+    ----------
+    sentence : str
+    retry_after : int
+        Seconds after which it is worth another try.
+    """
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
 class Refused(PlatformError):
     """The back end refused a plan that the core had accepted."""
 

@@ -19,7 +19,7 @@ from jupyterhub.handlers.pages import HomeHandler, SpawnHandler
 from jupyterhub.utils import url_path_join
 from tornado import web
 
-from canfar_spawner.core.errors import Conflict, Invalid, PlatformError, SessionError, shown
+from canfar_spawner.core.errors import Busy, Conflict, Invalid, SessionError, shown
 from canfar_spawner.core.names import SessionId, session_id
 from canfar_spawner.core.request import (
     SessionRequest,
@@ -40,15 +40,11 @@ Form = Callable[..., object]
 _FORM_USED: Final = "This form has launched a session already. Launch again for another one."
 
 
-class _Busy(PlatformError):
+class _NoRoom(Busy):
     """JupyterHub would refuse the launch, and have made a row for it by then."""
 
     code = "busy"
     status = 429
-
-    def __init__(self, sentence: str, retry_after: int) -> None:
-        super().__init__(sentence)
-        self.retry_after = retry_after
 
 
 class _Used(Conflict):
@@ -90,14 +86,16 @@ def _body_options(handler: Any) -> dict[str, object]:
     return options
 
 
-def _admit(handler: Any, platform: Platform, request: SessionRequest, name: str) -> None:
-    """Judge a launch; whatever it raises, nothing has been made or stored."""
+def _admit(handler: Any, platform: Platform, request: SessionRequest) -> bool:
+    """Judge a launch; whatever it raises, nothing has been made or stored.
+
+    Says no where the session runs or is on its way: JupyterHub starts nothing then.
+    """
     user = _owner(handler)
-    session = session_id(name)
+    session = session_id(_session_name(handler))
     active = active_sessions(user)
     if session in active:
-        # It runs or is on its way: JupyterHub says so, and starts nothing.
-        return
+        return False
     if _is_used(handler, platform, user, session):
         raise _Used(
             f"The session id {session} has been used before. Take a new one.", field="session"
@@ -106,6 +104,7 @@ def _admit(handler: Any, platform: Platform, request: SessionRequest, name: str)
     _check_room(handler)
     platform.admit(user.name, session, request)
     platform.keep(_take_back(platform, user, session))
+    return True
 
 
 def _check_room(handler: Any) -> None:
@@ -114,11 +113,13 @@ def _check_room(handler: Any) -> None:
     starting = counts["spawn_pending"] + counts["proxy_pending"]
     seconds = round(random.uniform(*handler.settings["spawn_throttle_retry_range"]))  # noqa: S311
     if 0 < handler.concurrent_spawn_limit <= starting:
-        raise _Busy(
+        raise _NoRoom(
             f"Many sessions are starting at this moment. Try again in {seconds} seconds.", seconds
         )
     if 0 < handler.active_server_limit <= counts["active"]:
-        raise _Busy("All sessions that the site has room for are in use. Try again later.", seconds)
+        raise _NoRoom(
+            "All sessions that the site has room for are in use. Try again later.", seconds
+        )
 
 
 async def _take_back(platform: Platform, user: Any, session: SessionId) -> None:
@@ -132,9 +133,7 @@ async def _take_back(platform: Platform, user: Any, session: SessionId) -> None:
 
 def _is_used(handler: Any, platform: Platform, user: Any, session: SessionId) -> bool:
     """Say whether anybody's session has or had an id: what is kept of each is found by it alone."""
-    if session in user.orm_spawners or platform.admitted(user.name, session):
-        return True
-    if platform.ended.has_session(session):
+    if platform.admitted(user.name, session) or platform.ended.has_session(session):
         return True
     named = handler.db.query(orm.Spawner.id).filter(orm.Spawner.name == session)
     return named.first() is not None
@@ -142,22 +141,20 @@ def _is_used(handler: Any, platform: Platform, user: Any, session: SessionId) ->
 
 def _admit_form(handler: Any, platform: Platform) -> None:
     """Judge a submitted form, which a browser may submit again, or show again after its session."""
-    name = _session_name(handler)
     request = parse_request(options_from_fields(_fields(handler)))
-    user = _owner(handler)
-    session = session_id(name)
-    if session in active_sessions(user):
-        if not _is_the_same(platform, user, session, request):
-            raise _Used(_FORM_USED, field="session")
-        handler.redirect(
-            url_path_join(handler.hub.base_url, "spawn-pending", user.escaped_name, session)
-        )
-        raise web.Finish
     try:
-        _admit(handler, platform, request, name)
+        if _admit(handler, platform, request):
+            return
     except _Used:
         # Nobody who fills in a form has chosen its id, and the form that is shown has another.
         raise _Used(_FORM_USED, field="session") from None
+    user, session = _owner(handler), SessionId(_session_name(handler))
+    if not _is_the_same(platform, user, session, request):
+        raise _Used(_FORM_USED, field="session")
+    handler.redirect(
+        url_path_join(handler.hub.base_url, "spawn-pending", user.escaped_name, session)
+    )
+    raise web.Finish
 
 
 def _is_the_same(
@@ -193,7 +190,7 @@ def _refuse(handler: Any, refusal: SessionError) -> NoReturn:
 
 
 def _say_when(handler: Any, refusal: SessionError) -> None:
-    if isinstance(refusal, _Busy):
+    if isinstance(refusal, Busy):
         handler.set_header("Retry-After", str(refusal.retry_after))
 
 
@@ -259,8 +256,7 @@ def make_gate(form: Form) -> Callable[[Any], int | Awaitable[int]]:
             try:
                 if method != "POST":
                     raise Invalid("A session is made by starting it, with POST, and keeps its id.")
-                request = parse_request(_body_options(handler))
-                _admit(handler, platform, request, _session_name(handler))
+                _admit(handler, platform, parse_request(_body_options(handler)))
             except SessionError as refusal:
                 _refuse(handler, refusal)
         elif isinstance(handler, HomeHandler):

@@ -14,6 +14,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from canfar_spawner.core.authority import Action, Authority, authority
 from canfar_spawner.core.errors import (
+    Busy,
     Conflict,
     Invalid,
     LimitReached,
@@ -57,14 +58,10 @@ class HubAway(Unavailable):
         super().__init__("The hub does not answer now. Try again in a minute.", detail=detail)
 
 
-class HubBusy(Unavailable):
+class HubBusy(Busy):
     """The hub takes no more launches for the moment."""
 
     code = "hub_busy"
-
-    def __init__(self, sentence: str, retry_after: int) -> None:
-        super().__init__(sentence)
-        self.retry_after = retry_after
 
 
 class Caller(Frozen):

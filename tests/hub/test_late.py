@@ -32,20 +32,35 @@ async def launched(world: World, session: str) -> Any:
 async def test_what_the_hub_has_no_room_for_is_refused_before_anything_is_stored(
     world: World, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    await launched(world, "roomfor1")
-    settings = world.app.tornado_application.settings
-    monkeypatch.setitem(settings, limit, 1)
-    user = world.user("ada")
+    user, settings = world.user("ada"), world.app.tornado_application.settings
+    go_on, launch = asyncio.Event(), LocalSpawner.launch
+
+    async def held(self: LocalSpawner, *arguments: Any) -> None:
+        await go_on.wait()
+        await launch(self, *arguments)
+
+    monkeypatch.setattr(LocalSpawner, "launch", held)
+    first = asyncio.create_task(launched(world, "roomfor1"))
+    starting: set[tuple[str, str]] = set()
     if limit == "concurrent_spawn_limit":
-        counts = {"active": 1, "ready": 0, "spawn_pending": 1, "proxy_pending": 0}
-        monkeypatch.setattr(world.app.users, "count_active_users", lambda: counts)
+        starting.add(("ada", "roomfor1"))
+        await world.until(
+            lambda: "roomfor1" in user.spawners and user.spawners["roomfor1"].pending == "spawn",
+            "the first to be on its way",
+        )
+    else:
+        go_on.set()
+        await first
+    monkeypatch.setitem(settings, limit, 1)
     answer = await world.api("POST", "/users/ada/servers/noroom01", world.token("ada"), json=PROBE)
     assert (answer.status_code, answer.json()["code"]) == (429, "busy")
     low, high = settings["spawn_throttle_retry_range"]
     assert low <= int(answer.headers["Retry-After"]) <= high
     assert "again" in answer.json()["message"]
     assert world.rows().keys() == {"roomfor1"}
-    assert world.platform._admitted == {}
+    assert world.platform._admitted.keys() == starting
+    go_on.set()
+    await first
     # The same request is granted as soon as there is room.
     monkeypatch.undo()
     assert "noroom01" not in user.spawners
