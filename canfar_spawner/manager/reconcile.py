@@ -435,7 +435,7 @@ async def check(service: str, token: str) -> tuple[Difference, ...]:
     Raises
     ------
     Unavailable
-        It does not answer.
+        It does not answer, or is none.
     Invalid
         The token does not permit it.
     """
@@ -459,8 +459,11 @@ async def check(service: str, token: str) -> tuple[Difference, ...]:
             "The session manager cannot compare anything now. Its log says why.",
             detail=f"it answers {answer.code}",
         )
-    found = json.loads(answer.body)["differences"]
-    return tuple(Difference.model_validate(each) for each in found)
+    try:
+        found = json.loads(answer.body)["differences"]
+        return tuple(Difference.model_validate(each) for each in found)
+    except (ValueError, LookupError, TypeError):
+        raise Unavailable(f"What answers at {service} is not a session manager.") from None
 
 
 def as_json(found: Iterable[Difference]) -> dict[str, object]:
