@@ -233,9 +233,7 @@ def spawner_form(spawner: Any) -> LaunchForm:
     if spawner.handler is not None:
         for name, values in spawner.handler.request.query_arguments.items():
             if name.startswith(_LINK_PREFIX):
-                query[name.removeprefix(_LINK_PREFIX)] = [
-                    value.decode("utf-8", "replace") for value in values
-                ]
+                query[name.removeprefix(_LINK_PREFIX)] = [value.decode() for value in values]
     try:
         identity = platform.identities.identity(owner)
         fields, notices = _fall_back(query, platform, identity.group_names, identity.projects)

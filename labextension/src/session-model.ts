@@ -77,11 +77,8 @@ export class SessionModel extends Looking {
       // The hub answers once the session has ended, which then can tell nobody.
       const mayBeGone = error instanceof Problem && error.passes;
       // It may answer for a moment longer while it ends.
-      for (let look = 1; !mayBeGone || (await this.#answer()) === 200; look += 1) {
-        if (!mayBeGone || look === LOOKS) {
-          throw error;
-        }
-        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      if (!mayBeGone || !(await this.#comesTrue((status) => status !== 200))) {
+        throw error;
       }
     }
   }
@@ -92,13 +89,21 @@ export class SessionModel extends Looking {
       await this.server.ask("DELETE", "visit");
     } catch (error) {
       // Whoever is out is cut off, maybe before she was told that she is; it takes a few seconds.
-      for (let look = 1; (await this.#answer()) !== 403; look += 1) {
-        if (look === LOOKS) {
-          throw error;
-        }
-        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      if (!(await this.#comesTrue((status) => status === 403))) {
+        throw error;
       }
     }
+  }
+
+  /** Look a few times whether the server answers as it does once something is over. */
+  async #comesTrue(over: (status: number) => boolean): Promise<boolean> {
+    for (let look = 1; !over(await this.#answer()); look += 1) {
+      if (look === LOOKS) {
+        return false;
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    return true;
   }
 
   /** The status with which the server tells where this is; 0 where it does not answer. */
