@@ -35,6 +35,15 @@ def step(job: Job) -> None:
         job.notes.append("Not copied: a pipe")
 
 
+def begun(job: Job, *places: Path) -> Journal:
+    """Write down a copy, and its first step as a line."""
+    journal = Journal(places)
+    journal.save(job)
+    step(job)
+    journal.save(job)
+    return journal
+
+
 def found_by_the_next(place: Path) -> Job:
     """Read what a server finds whose predecessor was killed at this moment."""
     killed = place.with_name("killed")
@@ -71,10 +80,7 @@ def test_each_step_is_known_and_costs_the_same(place: Path, job: Job) -> None:
 
 
 def test_a_line_that_was_cut_short_is_a_step_that_was_not_made(place: Path, job: Job) -> None:
-    journal = Journal([place])
-    journal.save(job)
-    step(job)
-    journal.save(job)
+    journal = begun(job, place)
     lines = place / f"{job.id}.lines"
     before = lines.stat().st_size
     known = found_by_the_next(place)
@@ -87,10 +93,7 @@ def test_a_line_that_was_cut_short_is_a_step_that_was_not_made(place: Path, job:
 
 
 def test_lines_of_an_earlier_record_do_not_count(place: Path, job: Job) -> None:
-    journal = Journal([place])
-    journal.save(job)
-    step(job)
-    journal.save(job)
+    journal = begun(job, place)
     lines = place / f"{job.id}.lines"
     old = lines.read_bytes()
     step(job)
@@ -103,10 +106,7 @@ def test_lines_of_an_earlier_record_do_not_count(place: Path, job: Job) -> None:
 
 def test_where_nothing_can_be_added_all_is_written_elsewhere(place: Path, job: Job) -> None:
     other = place.with_name("other")
-    journal = Journal([place, other])
-    journal.save(job)
-    step(job)
-    journal.save(job)
+    journal = begun(job, place, other)
     # As on a file system that is full, or gone: neither a line nor a record can be written.
     shutil.rmtree(place)
     place.write_text("")

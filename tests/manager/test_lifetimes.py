@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from canfar_spawner.manager.lifetimes import Scratch, scratch_words
 from canfar_spawner.manager.records import SessionRecord
 from tests.core.world import site
 from tests.manager.parts import Parts
+from tests.support.hub import ROOT
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
@@ -380,6 +382,12 @@ async def test_a_warning_names_what_would_be_wiped(parts: Parts) -> None:
     (notice,) = parts.lifetimes.notices("ada")
     assert notice.sentence == sentence
     assert parts.lifetimes.notices("ben") == ()
+    # Home's script finds the time in it, to write it in the viewer's zone.
+    script = ROOT / "canfar_spawner" / "portal" / "src" / "warnings.ts"
+    (written,) = re.findall(r"^const BEGINS = /(.+)/u;$", script.read_text(), re.MULTILINE)
+    begins = re.match(written.replace(r"\p{L}", r"[^\W\d_]"), sentence)
+    assert begins
+    assert sentence[begins.end() :].startswith("14 files (2.3 GB)")
 
 
 @pytest.mark.parametrize(
